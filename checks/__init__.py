@@ -1,0 +1,1 @@
+"""Published tables, benchmarks, statistics, verdict, audit and report."""

@@ -1,0 +1,1 @@
+"""Benchmarks in their native schemas and how an item of them becomes a score."""

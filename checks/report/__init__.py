@@ -1,0 +1,1 @@
+"""The report page, drawn from verdict.json alone."""

@@ -1,0 +1,1 @@
+"""Running a recipe: the command line, the pipeline of stages, sites and submission."""

@@ -1,0 +1,1 @@
+"""The scheduler's side: submission, containers, and what Slurm says."""

@@ -1,0 +1,1 @@
+"""Before spending: what must be there before a run is submitted."""

@@ -1,0 +1,1 @@
+"""One file a stage; `launch.stages.table` lists them in order."""
