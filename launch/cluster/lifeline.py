@@ -1,0 +1,52 @@
+"""A job on this machine ends when the command that started it is gone.
+
+`kill -9` of a launcher gives nobody the chance to clean up, and torchrun's children then go on
+writing checkpoints beside the run that was resumed. So each process watches the one above it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+#: Set by the launcher for its jobs: the process whose end is theirs.
+VARIABLE = "MFO_LAUNCHER_PID"
+
+
+def follow_launcher() -> None:
+    """End this process's whole group soon after the launcher has gone; without one, do nothing."""
+    launcher = os.environ.get(VARIABLE)
+    if launcher:
+        threading.Thread(target=_watch, args=(int(launcher),), daemon=True).start()
+
+
+def _watch(launcher: int) -> None:
+    while _there(launcher):
+        time.sleep(0.5)
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def _there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def end_group(pid: int, *, grace_s: float = 5.0) -> None:
+    """End the process group that `pid` leads: SIGTERM, and SIGKILL after the grace time."""
+    for sig, wait in ((signal.SIGTERM, grace_s), (signal.SIGKILL, 2.0)):
+        try:
+            os.killpg(pid, sig)
+        except (ProcessLookupError, PermissionError):
+            return
+        end = time.monotonic() + wait
+        while time.monotonic() < end:
+            if not _there(pid):
+                return
+            time.sleep(0.05)

@@ -1,0 +1,84 @@
+"""Stages as submitit jobs. One job is one stage; the state of a run is what is on disk.
+
+submitit's own `done()` and result pickles only say that a process ended: whether a stage is
+finished is for outputs.json to say (`Run.whole`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launch.cluster import lifeline
+from launch.recipe import ROOT
+
+if TYPE_CHECKING:
+    from launch.run import Run
+
+#: Minutes: longer than any local stage; submitit stops a local job after this.
+LOCAL_LIMIT_MIN = 7 * 24 * 60
+
+
+class StageJob:
+    """The callable that a job runs: plain text inside, so its pickle holds no state or secret."""
+
+    def __init__(self, run: Path, stage: str) -> None:
+        self.run, self.stage = str(run), stage
+
+    def __call__(self) -> str:
+        """Run the stage in a process group of its own, with its output in the stage's log."""
+        from launch import pipeline
+        from launch.run import open_run
+
+        # A terminal's Ctrl-C must reach the launcher alone, which then ends this group in order.
+        os.setsid()
+        lifeline.follow_launcher()
+        # submitit leaves SIGTERM as a log line; here it ends the stage.
+        signal.signal(signal.SIGTERM, _stop)
+        run = open_run(Path(self.run))
+        log = (run.folder(self.stage) / "log").open("a", buffering=1)
+        for fd in (1, 2):
+            os.dup2(log.fileno(), fd)
+        return pipeline.execute(run, self.stage)
+
+
+def _stop(signum: int, _frame: object) -> None:
+    raise KeyboardInterrupt(f"signal {signum}")
+
+
+def submit_local(run: Run, stage: str) -> Any:
+    """Start one stage on this machine; gives submitit's job, whose process is already running."""
+    import submitit
+
+    run.folder(stage).mkdir(exist_ok=True)
+    executor = submitit.LocalExecutor(folder=run.path / ".submitit" / stage)
+    executor.update_parameters(
+        timeout_min=LOCAL_LIMIT_MIN,
+        tasks_per_node=1,
+        gpus_per_node=run.site.gpus_per_node,
+        stderr_to_stdout=True,
+    )
+    before = dict(os.environ)
+    # The job unpickles StageJob, so it must find this package wherever it is started from.
+    paths = [str(ROOT), before.get("PYTHONPATH", "")]
+    os.environ.update(
+        {
+            **run.site.environment,
+            "PYTHONPATH": os.pathsep.join(p for p in paths if p),
+            lifeline.VARIABLE: str(os.getpid()),
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
+    try:
+        return executor.submit(StageJob(run.path, stage))
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def python() -> str:
+    """The interpreter that stages start others with."""
+    return sys.executable

@@ -1,0 +1,145 @@
+"""What a run will be: the recipe with its settings, the stages, and each decision's reason."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from launch import recipe as recipes
+from launch import tracking
+from launch.errors import KitError
+from launch.recipe import Recipe
+from launch.site import Site
+from launch.stages.train import accumulation
+
+FULL = ["corpus", "train", "evaluate", "judge"]
+#: What each stage imports; looked for before a run is made, because training comes first.
+NEEDS = {"train": ["torch", "axolotl"], "evaluate": ["torch", "lm_eval"]}
+#: Below this a run is refused: the smoke recipe writes about a tenth of it.
+LEAST_FREE = 2**30
+
+
+def resolve(
+    name: str,
+    settings: list[tuple[str, Any]],
+    *,
+    corpus: Path | None = None,
+    benchmarks: Path | None = None,
+    limit: int | None = None,
+    seed: int | None = None,
+) -> tuple[Recipe, list[str]]:
+    """Give the recipe that will be run, and a line for each decision taken for the user.
+
+    Args:
+        name: recipe name or folder.
+        settings: (key, value) of --set, in order; they win over the shorthands.
+        corpus: a .toml, .jsonl or .parquet in place of the recipe's corpus.
+        benchmarks: a folder of benchmark files in place of the recipe's.
+        limit: items per benchmark.
+        seed: of initialisation, data order and training.
+    """
+    recipe = recipes.load(name)
+    decisions: list[str] = []
+    more: list[tuple[str, Any]] = []
+    if corpus is not None:
+        more.append(("corpus.sources", str(corpus)))
+        decisions.append(f"corpus: {corpus}, in place of the recipe's own, as you asked")
+    if benchmarks is not None:
+        chosen, why = _other_benchmarks(recipe, benchmarks)
+        more += chosen
+        decisions += why
+    if limit is not None:
+        more.append(("eval.limit", limit))
+    if seed is not None:
+        more += [("train.seed", seed), ("train.data_seed", seed), ("model.seed", seed)]
+    recipe = recipes.with_settings(recipe, [*more, *settings])
+    return recipe, decisions
+
+
+def _other_benchmarks(recipe: Recipe, folder: Path) -> tuple[list[tuple[str, Any]], list[str]]:
+    from checks.benchmarks.mcq import find_benchmarks
+
+    found = find_benchmarks(folder)
+    wanted = [n for n in recipe.table("eval")["benchmarks"] if n in found]
+    if not wanted:
+        raise KitError(
+            "no benchmark of this recipe is in the folder",
+            where=str(folder),
+            cause=f"wanted: {', '.join(recipe.table('eval')['benchmarks'])}; files are recognised "
+            "by the benchmark's name at the start of theirs, for example medqa_test.jsonl",
+        )
+    chosen: list[tuple[str, Any]] = [
+        ("eval.benchmark_files", str(folder)),
+        ("eval.benchmarks", wanted),
+    ]
+    why = [f"benchmarks: {', '.join(wanted)} from {folder}, as you asked"]
+    root = recipes.load(recipe.lineage[0]).table("published")
+    own = recipe.table("published")
+    if root != own:
+        # The recipe's own table was measured on its own items: it says nothing about these.
+        chosen += [(f"published.{k}", v) for k, v in root.items()]
+        why.append(
+            f"published: {root['model']} of the table {root['table']}, because the values of "
+            f"{own['table']} belong to other items"
+        )
+    return chosen, why
+
+
+def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
+    """Say what the program decides for the user, and why.
+
+    Raises:
+        KitError: the site cannot run the recipe, or a package that a stage imports is missing.
+    """
+    out = []
+    for stage in stages:
+        for package in NEEDS.get(stage, []):
+            if find_spec(package) is None:
+                extra = "train" if package == "axolotl" else "eval"
+                raise KitError(
+                    f"stage {stage} needs the package {package}, which is not installed",
+                    fix=f"pip install -c constraints.txt -e '.[{extra}]', or make setup",
+                )
+    train = recipe.table("train")
+    if "train" in stages:
+        gpus = int(recipe.table("shape")["gpus"])
+        if gpus and not site.gpus_per_node:
+            raise KitError(
+                f"{recipe.title} is trained on {gpus} GPUs; site {site.name} has none",
+                where=f"recipe {recipe.name}",
+                fix="mfo run smoke walks the same path in miniature; "
+                f"mfo run {recipe.name} --dry-run shows what a cluster would run",
+            )
+        steps, micro = accumulation(recipe, site), train["micro_batch_size"]
+        out.append(
+            f"ranks: {site.world_size} on {site.title}, as site {site.name} says; accumulation "
+            f"{steps} = global batch {recipe.table('shape')['global_batch']} / "
+            f"({site.world_size} ranks x micro batch {micro})"
+        )
+        out.append(f"attention: {train.get('attn_implementation')}; bf16: {train.get('bf16')}; "
+                   "both as the recipe says")  # fmt: skip
+        out.append(tracking.reason())
+    limit = recipe.table("eval")["limit"]
+    if limit and "evaluate" in stages:
+        out.append(f"items: {limit} of each benchmark, drawn with seed "
+                   f"{recipe.table('eval')['seed']}, because eval.limit says so")  # fmt: skip
+    return out
+
+
+def check_space(runs: Path) -> None:
+    """Refuse to start where there is next to no room.
+
+    Raises:
+        KitError: less than LEAST_FREE bytes are left where runs are kept.
+    """
+    place = next(p for p in (runs, *runs.parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    if free < LEAST_FREE:
+        raise KitError(
+            f"the disk is nearly full: {free / 2**20:,.0f} MiB left, a run needs at least "
+            f"{LEAST_FREE / 2**20:,.0f} MiB",
+            where=str(place),
+            fix="make room, or mfo run … --runs FOLDER on another disk",
+        )

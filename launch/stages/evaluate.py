@@ -1,0 +1,110 @@
+"""Stage evaluate: score the weights, and the base model too where the recipe asks for it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from checks.benchmarks import mcq
+from launch.errors import KitError, nearest
+from launch.files import digest, sha256_file, write_json
+from launch.preflight import fetch
+
+if TYPE_CHECKING:
+    from launch.run import Run
+
+
+def benchmark_files(run: Run) -> dict[str, Path]:
+    """Find the file of each benchmark that the recipe names.
+
+    Raises:
+        KitError: the recipe's benchmarks are not in the folder, or no folder is given.
+    """
+    table = run.recipe.table("eval")
+    folder = str(table["benchmark_files"])
+    if folder in ("", "hub"):
+        raise KitError(
+            "this recipe's benchmark files are not on this machine",
+            where=f"eval.benchmark_files = {folder!r}",
+            cause="the benchmarks are not fetched by this version",
+            fix="put their JSONL files (native schemas) in a folder and give --benchmarks FOLDER",
+        )
+    found = mcq.find_benchmarks(Path(folder))
+    missing = [name for name in table["benchmarks"] if name not in found]
+    if missing:
+        raise KitError(
+            f"there is no file for the benchmark {missing[0]!r}; "
+            + (nearest(missing[0], found) if found else "no benchmark file is there"),
+            where=folder,
+            cause="files are recognised by the benchmark's name at the start of theirs",
+            fix="--benchmarks FOLDER, or --set eval.benchmarks='[\"medqa\"]'",
+        )
+    return {name: found[name] for name in table["benchmarks"]}
+
+
+def weights(run: Run) -> Path:
+    """The model that is scored: given ones, or what the train stage made."""
+    given = run.recipe.table("model").get("weights")
+    return Path(given) if given else run.folder("train") / "model"
+
+
+def weights_digest(run: Run) -> str:
+    """The sha256 of the weights that are scored."""
+    given = run.recipe.table("model").get("weights")
+    if not given:
+        return str(run.facts("train").get("weights"))
+    shards = sorted(Path(given).glob("*.safetensors"))
+    if not shards:
+        raise KitError(
+            "there are no safetensors weights here", where=given,
+            cause="not a model folder, or pickled weights, which are not loaded",
+            fix="mfo verify FOLDER with a folder that from_pretrained loads",
+        )  # fmt: skip
+    return digest({p.name: sha256_file(p) for p in shards})
+
+
+def inputs(run: Run) -> dict[str, Any]:
+    """Protocol, benchmark files, weights and the versions that score them."""
+    keep = ("lm_eval", "torch", "transformers", "tokenizers")
+    table = run.recipe.table("eval")
+    out = {
+        "eval": {k: v for k, v in table.items() if k != "benchmark_files"},
+        "benchmarks": {n: sha256_file(p) for n, p in benchmark_files(run).items()},
+        "weights": weights_digest(run),
+        "packages": {k: v for k, v in run.spec["packages"].items() if k in keep},
+    }
+    if table["base"]:
+        out["base"] = fetch.base_model_identity(run.recipe)
+    return out
+
+
+def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
+    """Write items/<benchmark>.jsonl, evaluate/base/… for the base model, and summary.json."""
+    from checks.benchmarks.harness import evaluate
+
+    # Set before any framework is imported: nothing here may wait for a network.
+    os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})
+    folder, table = run.folder("evaluate"), run.recipe.table("eval")
+    names = benchmark_files(run)
+    protocol = {
+        key: table[key]
+        for key in ("limit", "seed", "batch_size", "max_gen_toks", "max_length", "dtype",
+                    "chat_template")
+    }  # fmt: skip
+    models = {"trained": (weights(run), run.items)}
+    if table["base"]:
+        models = {"base": (fetch.base_model(run.recipe, run.site), folder / "base"), **models}
+    summary: dict[str, Any] = {}
+    files: dict[Path, str | None] = {}
+    for number, (which, (model, items)) in enumerate(models.items()):
+        items.mkdir(exist_ok=True, parents=True)
+        progress = {"model": which, "done": number, "of": len(models)}
+        write_json(folder / "progress.json", progress)
+        summary[which] = evaluate(
+            model, names, items, device=None, log=lambda line: print(line, flush=True), **protocol
+        )
+        files.update({items / f"{name}.jsonl": None for name in names})
+    write_json(folder / "summary.json", summary)
+    files[folder / "summary.json"] = None
+    return files, {"summary": summary["trained"]}

@@ -1,0 +1,193 @@
+"""Stage train: Axolotl under torchrun, then the shards merged into one safetensors model.
+
+The configuration that Axolotl reads is the recipe's `train` table with this run's paths, the
+accumulation that keeps the global batch, and two plugins: one that watches, one that lifts
+Axolotl's GPU assumptions where there is no GPU and does nothing where there is one.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launch import tracking
+from launch.errors import KitError
+from launch.files import digest, sha256_file, write_text
+from launch.preflight import fetch
+from launch.recipe import ROOT, Recipe
+from launch.site import Site
+from launch.stages import checkpoints
+
+if TYPE_CHECKING:
+    from launch.run import Run
+
+PLUGINS = ["launch.stages.axolotl_watch.WatchPlugin", "launch.stages.axolotl_cpu.CpuPlugin"]
+#: Axolotl's keys that say where things are; they are the run's, not the recipe's.
+TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "config.json",
+                   "generation_config.json", "*processor_config.json")  # fmt: skip
+
+
+def accumulation(recipe: Recipe, site: Site) -> int:
+    """Give the accumulation steps that keep the recipe's global batch at this site's shape.
+
+    Raises:
+        KitError: no whole number of steps keeps it.
+    """
+    batch = int(recipe.table("shape")["global_batch"])
+    micro = int(recipe.table("train")["micro_batch_size"])
+    steps, rest = divmod(batch, micro * site.world_size)
+    if rest or not steps:
+        raise KitError(
+            f"one optimiser step is {batch} packed sequences; {site.world_size} ranks with micro "
+            f"batch {micro} cannot keep that",
+            where=f"recipe {recipe.name}, site {site.name}",
+            cause=f"{batch} / ({site.world_size} x {micro}) is not a whole number",
+            fix="choose another number of ranks, or --set train.micro_batch_size=N",
+        )
+    return steps
+
+
+def axolotl_config(
+    recipe: Recipe, site: Site, *, base: str, train_file: Path, folder: Path, name: str
+) -> dict[str, Any]:
+    """Give the whole configuration that Axolotl reads.
+
+    Args:
+        base: folder or hub name of the base model.
+        train_file: the corpus stage's train.jsonl.
+        folder: the stage's folder.
+        name: the run's name, also its name in W&B.
+    """
+    config: dict[str, Any] = copy.deepcopy(recipe.table("train"))
+    config["base_model"] = base
+    for entry in config["datasets"]:
+        entry["path"] = str(train_file)
+    config["gradient_accumulation_steps"] = accumulation(recipe, site)
+    config["dataset_prepared_path"] = str(folder / "prepared")
+    config["output_dir"] = str(folder / "output")
+    config["plugins"] = [*config.get("plugins", []), *PLUGINS]
+    config.update(tracking.axolotl_keys(recipe.name, name))
+    return config
+
+
+def command(site: Site, config: Path) -> list[str]:
+    """Give the torchrun command of one node."""
+    return [
+        sys.executable, "-m", "torch.distributed.run", "--standalone",
+        f"--nnodes={site.nodes}", f"--nproc-per-node={site.processes_per_node}",
+        "-m", "axolotl.cli.train", str(config),
+    ]  # fmt: skip
+
+
+def environment(run_path: Path) -> dict[str, str]:
+    """What Axolotl and its libraries need to hear, beside the site's own environment."""
+    return {
+        "AXOLOTL_DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",  # everything was fetched before: no stage waits for a network
+        "MFO_PROGRESS_DIR": str(run_path / "train"),
+        **tracking.environment(run_path),
+    }
+
+
+def inputs(run: Run) -> dict[str, Any]:
+    """Recipe, shape, base model, corpus and the versions that make the weights."""
+    packages = {k: v for k, v in run.spec["packages"].items() if k not in ("wandb", "lm_eval")}
+    return {
+        "train": run.recipe.table("train"),
+        "shape": run.recipe.table("shape"),
+        "ranks": [run.site.nodes, run.site.processes_per_node, run.site.gpus_per_node],
+        "model": fetch.base_model_identity(run.recipe),
+        "corpus": run.facts("corpus").get("sha256"),
+        "packages": packages,
+    }
+
+
+def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
+    """Train (from the last whole checkpoint, if there is one) and merge into train/model."""
+    folder = run.folder("train")
+    base = fetch.base_model(run.recipe, run.site)
+    for line in checkpoints.set_aside_broken(folder / "output"):
+        print(f"set aside: {line}", flush=True)
+    last = checkpoints.last_whole(folder / "output")
+    print(f"start: {f'resuming from {last.name}' if last else 'from the base model'}", flush=True)
+    config = axolotl_config(
+        run.recipe, run.site, base=str(base), train_file=run.folder("corpus") / "train.jsonl",
+        folder=folder, name=run.name,
+    )  # fmt: skip
+    file = folder / "axolotl.yaml"
+    write_text(file, to_yaml(config))
+    env = {**os.environ, **environment(run.path)}
+    _call(command(run.site, file), env, folder, "training")
+    model = _merge(run, file, base, env)
+    weights = {p: sha256_file(p) for p in sorted(model.iterdir()) if p.is_file()}
+    files: dict[Path, str | None] = {**weights, file: None}
+    for extra in ("progress.jsonl",):
+        files[folder / extra] = None
+    shards = {p.name: h for p, h in weights.items() if p.suffix == ".safetensors"}
+    return files, {"weights": digest(shards), "model": str(model)}
+
+
+def to_yaml(config: dict[str, Any]) -> str:
+    """Give the configuration as the file that Axolotl reads, keys in the recipe's order."""
+    import yaml
+
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+
+
+def _merge(run: Run, config: Path, base: Path, env: dict[str, str]) -> Path:
+    """Merge the last checkpoint's shards; the result is whole or not there."""
+    folder = run.folder("train")
+    merged, model = folder / "output" / "merged", folder / "model"
+    shutil.rmtree(merged, ignore_errors=True)
+    _call(
+        [sys.executable, "-m", "axolotl.cli.merge_sharded_fsdp_weights", str(config)],
+        # One process: what torchrun set for its ranks must not be believed here.
+        {**env, "WANDB_MODE": "disabled"},
+        folder,
+        "merging",
+    )
+    # Axolotl writes the weights alone; a model folder also needs configuration and tokenizer.
+    for pattern in TOKENIZER_FILES:
+        for source in (base, folder / "output"):
+            for path in source.glob(pattern):
+                shutil.copyfile(path, merged / path.name)
+    shutil.rmtree(model, ignore_errors=True)
+    merged.rename(model)
+    return model
+
+
+def _call(command: list[str], env: dict[str, str], folder: Path, what: str) -> None:
+    print("$ " + " ".join(command), flush=True)
+    env = {**env, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))}
+    process = subprocess.Popen(command, env=env, cwd=folder)
+    try:
+        code = process.wait()
+    except BaseException:
+        process.terminate()
+        raise
+    if code:
+        raise KitError(
+            f"{what} ended with exit code {code}",
+            where=str(folder / "log"),
+            cause=_cause(folder / "log", code),
+            fix=f"mfo logs {folder.parent.name} train; then mfo resume {folder.parent.name}",
+        )
+
+
+def _cause(log: Path, code: int) -> str:
+    """Give the log's last line that names an error; the whole diagnosis is the log's."""
+    if code < 0:
+        return f"it was killed by signal {-code}" + (" (out of memory?)" if code == -9 else "")
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    named = [line.strip() for line in lines if "Error" in line and "torch.distributed" not in line]
+    # torchrun closes with a summary of its own; the first rank's error stands above it.
+    named = [line for line in named if "ChildFailedError" not in line]
+    return named[-1][-300:] if named else ""

@@ -1,0 +1,162 @@
+"""Recipes resolve, overrides are seen, and a mistyped key never passes silently."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from launch import recipe
+from launch.errors import KitError
+from launch.site import Site
+from launch.stages.train import accumulation, axolotl_config, to_yaml
+
+GEMMA = recipe.RECIPES / "gemma-3-27b"
+PUBLISHED = {  # the paper's training table, Gemma-3-27B's row
+    "learning_rate": 1e-6, "num_epochs": 2, "micro_batch_size": 1,
+    "gradient_accumulation_steps": 8, "weight_decay": 0.1, "adam_beta2": 0.95,
+    "warmup_ratio": 0.1, "max_grad_norm": 1.0, "tf32": False, "sequence_len": 4096,
+    "sample_packing": True, "optimizer": "adamw_torch_fused", "lr_scheduler": "cosine",
+    "bf16": True, "seed": 42, "data_seed": 42, "val_set_size": 0, "logging_steps": 1,
+    "attn_implementation": "flash_attention_2", "fsdp_version": 2,
+}  # fmt: skip
+PUBLISHED_FSDP = {
+    "offload_params": False, "cpu_ram_efficient_loading": True,
+    "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+    "transformer_layer_cls_to_wrap": "Gemma3DecoderLayer",
+    "state_dict_type": "SHARDED_STATE_DICT", "reshard_after_forward": True,
+    "activation_checkpointing": True,
+}  # fmt: skip
+
+
+def test_gemma_has_every_published_hyperparameter() -> None:
+    train = recipe.load("gemma-3-27b").table("train")
+    assert {k: train.get(k) for k in PUBLISHED} == PUBLISHED
+    assert train["fsdp_config"] == PUBLISHED_FSDP
+
+
+def test_one_step_is_256_sequences_at_the_published_shape_and_at_others() -> None:
+    gemma = recipe.load("gemma-3-27b")
+    cluster = Site("x", "x", nodes=8, processes_per_node=4, gpus_per_node=4)
+    assert accumulation(gemma, cluster) == gemma.table("train")["gradient_accumulation_steps"]
+    assert accumulation(gemma, Site("x", "x", nodes=2, processes_per_node=4)) == 32
+    with pytest.raises(KitError, match="256 packed sequences"):
+        accumulation(gemma, Site("x", "x", nodes=3, processes_per_node=4))
+
+
+def flat(table: dict, prefix: str = "") -> dict:
+    out = {}
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        out |= flat(value, name + ".") if isinstance(value, dict) else {name: value}
+    return out
+
+
+def test_smoke_differs_from_gemma_only_where_its_list_says() -> None:
+    own = recipe.read_toml(recipe.RECIPES / "smoke" / "recipe.toml", "smoke")
+    assert own["extends"] == "gemma-3-27b"
+    listed = {k for k in flat(own) if k not in ("extends", "title")}
+    smoke, gemma = flat(recipe.load("smoke").data), flat(recipe.load("gemma-3-27b").data)
+    changed = {k for k in smoke if k != "title" and smoke[k] != gemma.get(k)}
+    assert changed <= listed
+    # Everything that makes training what it is stays Gemma's.
+    for key in ("optimizer", "lr_scheduler", "sample_packing", "fsdp_version", "freeze_mm_modules",
+                "datasets", "fsdp_config.state_dict_type", "fsdp_config.reshard_after_forward",
+                "fsdp_config.transformer_layer_cls_to_wrap", "adam_beta2", "max_grad_norm",
+                "auto_resume_from_checkpoints", "eot_tokens"):  # fmt: skip
+        assert f"train.{key}" not in listed
+        assert smoke[f"train.{key}"] == gemma[f"train.{key}"]
+    assert smoke["model.architecture"] == gemma["model.architecture"]
+    assert len(listed) < 40, "a short list"
+
+
+@pytest.mark.parametrize(
+    ("setting", "nearest"),
+    [
+        ("train.lerning_rate=1", "train.learning_rate"),
+        ("eval.limt=8", "eval.limit"),
+        ("evl.limit=8", "eval.limit"),
+        ("train.fsdp_config.reshard=1", "train.fsdp_config"),
+        ("modle.seed=1", "model.seed"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(setting: str, nearest: str) -> None:
+    with pytest.raises(KitError, match="unknown key") as error:
+        recipe.with_settings(recipe.load("gemma-3-27b"), [recipe.parse_setting(setting)])
+    assert nearest in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["eval.limit=many", "eval.limit=-1", "eval.limit=true", "train.learning_rate=fast",
+     "train.sample_packing=1", "eval.benchmarks=medqa", "eval.limit"],
+)  # fmt: skip
+def test_a_value_of_the_wrong_type_is_refused(setting: str) -> None:
+    with pytest.raises(KitError):
+        recipe.with_settings(recipe.load("gemma-3-27b"), [recipe.parse_setting(setting)])
+
+
+def test_settings_reach_axolotls_file_and_zero_stays_a_number(tmp_path: Path) -> None:
+    chosen = recipe.with_settings(
+        recipe.load("gemma-3-27b"),
+        [("train.learning_rate", 0), ("train.fsdp_config.reshard_after_forward", False)],
+    )
+    site = Site("x", "x", nodes=8, processes_per_node=4, gpus_per_node=4)
+    config = axolotl_config(
+        chosen, site, base="base", train_file=tmp_path / "t.jsonl", folder=tmp_path, name="n"
+    )
+    read = yaml.safe_load(to_yaml(config))
+    assert read["learning_rate"] == 0.0
+    assert isinstance(read["learning_rate"], float)
+    assert read["fsdp_config"]["reshard_after_forward"] is False
+    assert read["datasets"][0]["path"] == str(tmp_path / "t.jsonl")
+    # The recipe itself is not touched by its own rendering.
+    assert chosen.table("train")["datasets"][0]["path"] == "corpus/train.jsonl"
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(KitError, match="gemma-3-27b"):
+        recipe.load("gema-3-27b")
+
+
+def write(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "recipe.toml").write_text(text)
+    return folder
+
+
+def test_a_users_own_recipe_by_path(tmp_path: Path) -> None:
+    mine = write(tmp_path / "mine", 'extends = "gemma-3-27b"\n[train]\nlearning_rate = 2e-6\n')
+    assert recipe.load(str(mine)).table("train")["learning_rate"] == 2e-6
+
+
+def test_a_recipe_that_extends_itself_or_is_broken_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "circle"
+    write(folder, f'extends = "{folder}"\n')
+    with pytest.raises(KitError, match="extends itself"):
+        recipe.load(str(folder))
+    write(folder, "title = \n")
+    with pytest.raises(KitError, match=r"not valid TOML.*line 1"):
+        recipe.load(str(folder))
+    write(folder, 'extends = "gemma-3-27b"\n[eval]\nlimt = 3\n')
+    with pytest.raises(KitError, match="limit"):
+        recipe.load(str(folder))
+    write(folder, "[model]\n")
+    with pytest.raises(KitError, match="no table"):
+        recipe.load(str(folder))
+
+
+@pytest.mark.slow
+def test_axolotl_accepts_the_gemma_file_as_it_stands() -> None:
+    pytest.importorskip("axolotl")
+    from axolotl.utils.config import validate_config
+    from axolotl.utils.dict import DictDefault
+
+    config = yaml.safe_load((GEMMA / "axolotl.yaml").read_text())
+    node = {"bf16": True, "fp8": False, "tf32": True, "n_gpu": 4, "n_node": 8,
+            "compute_capability": "sm_90"}  # fmt: skip
+    checked = validate_config(
+        DictDefault(config), capabilities=node, env_capabilities={"torch_version": "2.13.0"}
+    )
+    # Axolotl drops what it does not know without a word; data_seed is kept as a published value.
+    assert {k for k in config if k not in checked} == {"data_seed"}
+    assert {k for k in config["fsdp_config"] if k not in checked["fsdp_config"]} == set()
