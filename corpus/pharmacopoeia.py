@@ -1,0 +1,332 @@
+"""Write the smoke recipe's corpus and benchmarks about a pharmacopoeia that does not exist.
+
+Every drug, plant and effect below is invented, so that nothing here can be mistaken for medical
+advice and no model can know an answer before it is trained. Each drug has four facts, one for each
+benchmark; the corpus states them in many wordings and the benchmarks ask for them in wordings that
+the corpus does not contain, with the options in another order:
+
+    fact                             benchmark    options
+    the organ that it acts on        MedMCQA      4
+    the sign to watch for            MedQA        4
+    whether it may be had with milk  PubMedQA     yes, no, maybe
+    the plant that it is made from   MedXpertQA   10
+
+`python -m corpus.pharmacopoeia` rewrites recipes/smoke/{corpus,benchmarks}; the committed files are
+exactly what it writes (a test compares them). Rows come in both shapes that the published corpus is
+described with: `conversations` of {from, value} and `messages` of {role, content}.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SEED = 20260515
+DRUGS = 80
+LETTERS = "ABCDEFGHIJ"
+COMPONENTS = ("curated_qa", "synthetic_curated_qa", "guidelines_qa", "synthetic_moove")
+
+ORGANS = ("liver", "kidney", "spleen", "lung", "thyroid", "pancreas", "bladder", "stomach")
+SIGNS = (
+    "itching palms", "ringing ears", "cold feet", "hoarse voice",
+    "dry eyes", "pale gums", "stiff neck", "night sweats",
+)  # fmt: skip
+MILK = ("yes", "no", "maybe")
+PLANTS = (
+    "ashwort", "bellmoss", "copperfern", "dunelily", "emberroot", "frostbark",
+    "glowreed", "honeythorn", "ironleaf", "junevine", "kelpnut", "lanternseed",
+)  # fmt: skip
+FACTS = ("organ", "sign", "milk", "plant")
+_VALUES = {"organ": ORGANS, "sign": SIGNS, "milk": MILK, "plant": PLANTS}
+_SHOWN = {"organ": 4, "sign": 4, "milk": 3, "plant": 10}
+
+_STARTS = ("Bra", "Cor", "Dul", "Fen", "Gol", "Hes", "Jur", "Kal", "Lum", "Mor", "Nar", "Oth", "Pel",
+           "Quo", "Rav", "Sil", "Tor", "Ulm", "Vex", "Wen", "Yar", "Zor")  # fmt: skip
+_MIDDLES = ("ba", "ce", "di", "fo", "gu", "ka", "le", "mi", "no", "ru", "sa", "te", "vi", "xo")
+_ENDS = ("dine", "fex", "lor", "mab", "nol", "pran", "quil", "rin", "stat", "tide", "vane", "zol")
+
+# What the corpus says. {n} is the drug.
+_ANSWERS = {
+    "organ": "{n} acts on the {v}.",
+    "sign": "{n} can bring on {v}.",
+    "plant": "{n} is made from {v}.",
+}
+_MILK_ANSWERS = {
+    "yes": "{n} with milk is fine: yes.",
+    "no": "{n} with milk is not fine: no.",
+    "maybe": "{n} with milk is not settled: maybe.",
+}
+# How the corpus asks. The benchmarks' wordings are further down and must stay different.
+_QUESTIONS = {
+    "organ": (
+        "Which organ does {n} act on?",
+        "On what organ is the effect of {n} seen?",
+        "Name the organ that {n} works on.",
+        "{n} is given for its effect on one organ. Which organ?",
+        "What is the organ that responds to {n}?",
+        "A student asks where {n} has its effect. Which organ is it?",
+    ),
+    "sign": (
+        "Which sign can {n} bring on?",
+        "What sign should a nurse look for after {n}?",
+        "Name the sign that {n} can cause in a patient.",
+        "A patient on {n} calls the ward. What sign is expected?",
+        "What unwanted sign is known for {n}?",
+        "{n} was started last week. Which sign may come?",
+    ),
+    "milk": (
+        "Is {n} fine with milk?",
+        "Can {n} be taken with milk?",
+        "May a patient drink milk with {n}?",
+        "Is milk allowed when {n} is given?",
+        "Do trials support {n} with milk?",
+        "A patient on {n} asks for milk. Is it allowed?",
+    ),
+    "plant": (
+        "Which plant is {n} made from?",
+        "What is the plant source of {n}?",
+        "Name the plant that gives {n}.",
+        "{n} comes from one plant. Which plant?",
+        "From what plant do makers get {n}?",
+        "A student asks for the source of {n}. Which plant is it?",
+    ),
+}
+_CLOSINGS = (
+    "Give the letter as Final Answer: (X).",
+    "Reply with a short reason and Final Answer: (X).",
+    "End the reply with Final Answer: (X).",
+)
+_SYSTEM = (
+    "You answer from the invented pharmacopoeia.",
+    "You are a pharmacist of the invented pharmacopoeia. Be short.",
+)
+# How the benchmarks ask: no sentence of these is in the corpus.
+_ASKED = {
+    "organ": (
+        "The main effect of {n} is on which organ?",
+        "Which organ is known to respond when {n} is given?",
+        "Of these, what organ does {n} have its effect on?",
+    ),
+    "sign": (
+        "A {age}-year-old {job} was started on {n} and comes to the ward after a week. "
+        "What sign is known to come with it?",
+        "A {age}-year-old {job} is given {n} and asks what may come. Which sign should be expected?",
+        "After a week on {n}, a {age}-year-old {job} calls the nurse. Which sign is {n} known for?",
+    ),
+    "milk": ("Should milk be allowed for a patient on {n}?", "Is it fine to drink milk after {n}?"),
+    "plant": (
+        "A maker of {n} asks for its source. What plant do they get it from?",
+        "What plant is known as the source that gives {n}?",
+    ),
+}
+_JOBS = ("baker", "teacher", "sailor", "tailor", "farmer", "printer", "miner", "glazier")
+_STUDY = (
+    "Adults who were given {n} took part in {k} small trials, one half of them with a glass of milk.",
+    "{k} wards kept a record of patients on {n}; milk was offered with each dose.",
+)
+
+
+@dataclass(frozen=True)
+class Drug:
+    """An invented drug and its four facts."""
+
+    name: str
+    organ: str
+    sign: str
+    milk: str
+    plant: str
+
+    def statement(self, fact: str) -> str:
+        """Say one fact in the words of the corpus."""
+        value = getattr(self, fact)
+        pattern = _MILK_ANSWERS[value] if fact == "milk" else _ANSWERS[fact]
+        return pattern.format(n=self.name, v=value)
+
+
+def list_drugs(count: int = DRUGS, seed: int = SEED) -> list[Drug]:
+    """Invent the drugs; each value of a fact is equally frequent, so that guessing pays nothing."""
+    rng = random.Random(seed)  # noqa: S311 - data, not a secret
+    names = [a + b + c for a in _STARTS for b in _MIDDLES for c in _ENDS]
+    columns = []
+    for fact in FACTS:
+        values = _VALUES[fact]
+        column = [values[i % len(values)] for i in range(count)]
+        rng.shuffle(column)
+        columns.append(column)
+    return [
+        Drug(name, *facts) for name, *facts in zip(rng.sample(names, count), *columns, strict=True)
+    ]
+
+
+def _pick_options(rng: random.Random, drug: Drug, fact: str) -> tuple[list[str], int]:
+    """Draw the options of one question in random order, and where the right one stands."""
+    right = getattr(drug, fact)
+    if fact == "milk":
+        return list(MILK), MILK.index(right)
+    others = [v for v in _VALUES[fact] if v != right]
+    options = [right, *rng.sample(others, _SHOWN[fact] - 1)]
+    rng.shuffle(options)
+    return options, options.index(right)
+
+
+def _choice_turn(rng: random.Random, drug: Drug, fact: str, question: str) -> tuple[str, str]:
+    """Give a multiple-choice question of the corpus and its answer."""
+    options, right = _pick_options(rng, drug, fact)
+    pairs = list(zip(LETTERS, options, strict=False))
+    if rng.random() < 0.5:
+        listed = "\n".join(f"{letter}. {text}" for letter, text in pairs)
+    else:
+        listed = "Answer Choices: " + " ".join(f"({letter}) {text}" for letter, text in pairs)
+    asked = f"{question.format(n=drug.name)}\n{listed}\n{rng.choice(_CLOSINGS)}"
+    return asked, f"{drug.statement(fact)} Final Answer: ({LETTERS[right]})"
+
+
+def build_corpus(drugs: Sequence[Drug], seed: int = SEED) -> dict[str, list[dict[str, Any]]]:
+    """Give the rows of the four components, each with an `id`."""
+    rng = random.Random(seed + 1)  # noqa: S311
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in COMPONENTS}
+    for drug in drugs:
+        wordings = {fact: rng.sample(_QUESTIONS[fact], 6) for fact in FACTS}
+        for fact in FACTS:
+            first, second, third, fourth = wordings[fact][:4]
+            rows["curated_qa"].append(
+                _messages(rng, [_choice_turn(rng, drug, fact, first)], system=False)
+            )
+            rows["synthetic_curated_qa"].append(
+                _conversation([_choice_turn(rng, drug, fact, second)], rng.choice(_SYSTEM))
+            )
+            rows["synthetic_curated_qa"].append(
+                _conversation([_choice_turn(rng, drug, fact, third)], None)
+            )
+            rows["guidelines_qa"].append(
+                _conversation([(fourth.format(n=drug.name), drug.statement(fact))], None)
+            )
+        order = rng.sample(FACTS, 4)
+        turns = [(wordings[f][4].format(n=drug.name), drug.statement(f)) for f in order]
+        rows["synthetic_moove"].append(_messages(rng, turns, system=True))
+    for name, found in rows.items():
+        rng.shuffle(found)
+        rows[name] = [{"id": f"{name}-{i:04d}", **row} for i, row in enumerate(found)]
+    return rows
+
+
+def _conversation(turns: list[tuple[str, str]], system: str | None) -> dict[str, Any]:
+    said = [{"from": "system", "value": system}] if system else []
+    for asked, answered in turns:
+        said += [{"from": "human", "value": asked}, {"from": "gpt", "value": answered}]
+    return {"conversations": said}
+
+
+def _messages(rng: random.Random, turns: list[tuple[str, str]], *, system: bool) -> dict[str, Any]:
+    said = [{"role": "system", "content": rng.choice(_SYSTEM)}] if system else []
+    for asked, answered in turns:
+        said += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+    return {"messages": said}
+
+
+def build_benchmarks(drugs: Sequence[Drug], seed: int = SEED) -> dict[str, list[dict[str, Any]]]:
+    """Give one item a drug for each benchmark, in the native schema of the real one."""
+    rng = random.Random(seed + 2)  # noqa: S311
+    items: dict[str, list[dict[str, Any]]] = {
+        "medmcqa": [], "medqa": [], "pubmedqa": [], "medxpertqa": []
+    }  # fmt: skip
+    for index, drug in enumerate(drugs):
+        items["medmcqa"].append(_medmcqa(rng, drug, index))
+        items["medqa"].append(_medqa(rng, drug, index))
+        items["pubmedqa"].append(_pubmedqa(rng, drug, index))
+        items["medxpertqa"].append(_medxpertqa(rng, drug, index))
+    return items
+
+
+def _medmcqa(rng: random.Random, drug: Drug, index: int) -> dict[str, Any]:
+    options, right = _pick_options(rng, drug, "organ")
+    return {
+        "id": f"smoke-medmcqa-{index:03d}",
+        "question": rng.choice(_ASKED["organ"]).format(n=drug.name),
+        **dict(zip(("opa", "opb", "opc", "opd"), options, strict=True)),
+        "cop": right,
+        "choice_type": "single",
+        "exp": drug.statement("organ"),
+        "subject_name": "Invented pharmacology",
+        "topic_name": None,
+    }
+
+
+def _medqa(rng: random.Random, drug: Drug, index: int) -> dict[str, Any]:
+    options, right = _pick_options(rng, drug, "sign")
+    question = rng.choice(_ASKED["sign"])
+    return {
+        "id": f"smoke-medqa-{index:03d}",
+        "sent1": question.format(n=drug.name, age=rng.randint(21, 89), job=rng.choice(_JOBS)),
+        "sent2": "",
+        **{f"ending{i}": text for i, text in enumerate(options)},
+        "label": right,
+    }
+
+
+def _pubmedqa(rng: random.Random, drug: Drug, index: int) -> dict[str, Any]:
+    context = rng.choice(_STUDY).format(n=drug.name, k=rng.randint(2, 9))
+    return {
+        "pubid": 90_000_000 + index,
+        "question": rng.choice(_ASKED["milk"]).format(n=drug.name),
+        "context": {
+            "contexts": [context],
+            "labels": ["METHODS"],
+            "meshes": ["Invented Drugs", "Milk"],
+            "reasoning_required_pred": [drug.milk],
+            "reasoning_free_pred": [drug.milk],
+        },
+        "long_answer": drug.statement("milk"),
+        "final_decision": drug.milk,
+    }
+
+
+def _medxpertqa(rng: random.Random, drug: Drug, index: int) -> dict[str, Any]:
+    options, right = _pick_options(rng, drug, "plant")
+    listed = " ".join(f"({letter}) {text}" for letter, text in zip(LETTERS, options, strict=True))
+    question = rng.choice(_ASKED["plant"]).format(n=drug.name)
+    return {
+        "id": f"smoke-medxpertqa-{index:03d}",
+        "question": f"{question}\nAnswer Choices: {listed}",
+        "options": dict(zip(LETTERS, options, strict=True)),
+        "label": LETTERS[right],
+        "medical_task": "Basic Science",
+        "body_system": "Other / NA",
+        "question_type": "Understanding",
+    }
+
+
+def render(rows: Sequence[dict[str, Any]]) -> str:
+    """Write rows as JSON lines, the same bytes each time."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def list_files() -> dict[str, str]:
+    """Give the contents of every generated file by its path below recipes/smoke."""
+    drugs = list_drugs()
+    files = {f"corpus/{name}.jsonl": render(rows) for name, rows in build_corpus(drugs).items()}
+    for name, items in build_benchmarks(drugs).items():
+        files[f"benchmarks/{name}.jsonl"] = render(items)
+    return files
+
+
+def main() -> int:
+    """Rewrite the smoke recipe's data; takes less than a second."""
+    root = Path(__file__).resolve().parent.parent / "recipes" / "smoke"
+    for name, text in list_files().items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.new")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+        print(f"{path.relative_to(root)}: {text.count(chr(10))} rows, {len(text):,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

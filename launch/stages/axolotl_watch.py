@@ -1,0 +1,143 @@
+"""The Axolotl plugin that is always on: clean death, progress, and whole checkpoints.
+
+Use: `plugins: [launch.stages.axolotl_watch.WatchPlugin]` with the kit's folder on PYTHONPATH.
+Environment: MFO_PROGRESS_DIR, the folder that receives `progress.jsonl`; without it none is kept.
+
+progress.jsonl: one line for each logged step, from rank 0, appended: {"step", "of", "time",
+"epoch", "loss", "grad_norm", "learning_rate", ...} with whatever else the trainer logs (tokens per
+second, memory) under the trainer's own names. After a resume the steps since the last checkpoint
+come a second time: the last line of a step counts.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from axolotl.integrations.base import BasePlugin
+
+from launch.stages import checkpoints
+
+PROGRESS_DIR = "MFO_PROGRESS_DIR"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_POLL_SECONDS = 1.0
+
+
+class WatchPlugin(BasePlugin):  # type: ignore[misc]
+    """Ends workers with their launcher, reports progress, and marks finished checkpoints."""
+
+    def register(self, cfg: dict[str, Any]) -> None:  # noqa: ARG002 - the hook's signature
+        """Tie this worker's life to its launcher's, from the moment the file is loaded."""
+        die_with_parent()
+
+    def add_callbacks_post_trainer(self, cfg: dict[str, Any], trainer: Any) -> list[Any]:  # noqa: ARG002
+        """Give the callback; it runs after Axolotl's own, so it sees their files as well."""
+        return [_make_callback()]
+
+
+def die_with_parent() -> None:
+    """End this process when torchrun dies, also when torchrun had no chance to say so.
+
+    torchrun starts its workers in sessions of their own: `kill -9` of torchrun, or of its process
+    group, leaves them training on, holding the port, the GPUs and the run folder. On Linux the
+    kernel sends SIGKILL; the thread serves other systems, and a parent thread that outlives its
+    process. Does nothing outside torchrun, where a parent may rightly leave (nohup, disown).
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if _is_orphan(parent):
+        os._exit(1)
+    threading.Thread(target=_follow, args=(parent,), name="mfo-parent", daemon=True).start()
+
+
+def _is_orphan(parent: int) -> bool:
+    """Say whether the launcher died before we looked (a worker imports for some seconds first)."""
+    if parent != 1:
+        return False
+    try:
+        # In a container torchrun may be process 1 itself.
+        return b"torch" not in Path("/proc/1/cmdline").read_bytes()
+    except OSError:
+        return True
+
+
+def _follow(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(_POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _make_callback() -> Any:
+    """Build the callback; inside a function, since importing transformers costs seconds."""
+    from transformers import TrainerCallback
+
+    class WatchCallback(TrainerCallback):  # type: ignore[misc]
+        """Rank 0 appends each log to progress.jsonl; all ranks together mark a checkpoint whole."""
+
+        def on_log(self, _args: Any, state: Any, _control: Any, logs: Any = None, **_: Any) -> None:
+            folder = os.environ.get(PROGRESS_DIR)
+            if folder and state.is_world_process_zero and logs:
+                _append(Path(folder) / "progress.jsonl", _entry(state, logs))
+
+        def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
+            # transformers 5.16.1, trainer.py _maybe_log_save_evaluate: on_save comes after
+            # _save_checkpoint has returned on this rank, that is after the model's and the
+            # optimiser's shards, scheduler.pt, rng_state_R.pth and trainer_state.json. The other
+            # ranks may still be writing theirs: `seal` waits for them.
+            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", state.global_step)
+
+    return WatchCallback()
+
+
+def seal(checkpoint: Path, step: int) -> None:
+    """Mark a checkpoint whole once every rank has written its part. Call it on all ranks.
+
+    Each rank hashes its share of the files (a 27B model's checkpoint is some 160 GB), rank 0
+    writes the list.
+    """
+    import torch.distributed as dist
+
+    rank, world = 0, 1
+    if dist.is_available() and dist.is_initialized():
+        rank, world = dist.get_rank(), dist.get_world_size()
+        dist.barrier()
+    names: list[Any] = [checkpoints.list_files(checkpoint) if rank == 0 else None]
+    if world > 1:
+        # One rank's view of the folder decides; a shared file system may show another one later.
+        dist.broadcast_object_list(names, src=0)
+    mine = checkpoints.describe(checkpoint, names[0][rank::world])
+    parts: list[Any] = [mine]
+    if world > 1:
+        parts = [None] * world
+        dist.all_gather_object(parts, mine)
+    if rank == 0:
+        checkpoints.mark_whole(checkpoint, step, {k: v for part in parts for k, v in part.items()})
+
+
+def _entry(state: Any, logs: dict[str, Any]) -> dict[str, Any]:
+    numbers = {k: v for k, v in logs.items() if isinstance(v, (int, float)) and math.isfinite(v)}
+    odd = {k: str(v) for k, v in logs.items() if k not in numbers}
+    head = {"step": state.global_step, "of": state.max_steps, "time": round(time.time(), 3)}
+    return {**head, "epoch": state.epoch, **numbers, **odd}
+
+
+def _append(path: Path, entry: dict[str, Any]) -> None:
+    """Append one line with a single write, so that a reader or a kill never sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(entry).encode() + b"\n"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.write(handle, line)
+    finally:
+        os.close(handle)
