@@ -32,5 +32,7 @@ class KitError(Exception):
         return (_rebuild, (type(self), self.what, self.where, self.cause, self.fix, self.exit_code))
 
 
-def _rebuild(kind: type[KitError], what: str, where: str, cause: str, fix: str, code: int) -> KitError:
+def _rebuild(
+    kind: type[KitError], what: str, where: str, cause: str, fix: str, code: int
+) -> KitError:
     return kind(what, where=where, cause=cause, fix=fix, exit_code=code)

@@ -1,0 +1,339 @@
+"""The one format that verdicts read: a JSONL file with one line for each scored item.
+
+Two kinds of row are understood::
+
+    {"benchmark": "medqa", "id": "17", "score": 1.0, "repeat": 0, ...}
+    {"id": "17", "gold": "C", "answer": "B", "response": "..."}      # with the benchmark named
+
+An answer of ``null`` says that none could be read out of the response. Such an item scores 0, as
+the published evaluations score it, and is counted as *unparsed* wherever the score is shown.
+lm-evaluation-harness's ``samples_*.jsonl`` and CSV files are read by :mod:`checks.foreign`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from checks.errors import KitError
+
+__all__ = ["Item", "by_benchmark", "item_from_row", "read_items", "write_items"]
+
+SUFFIXES = (".jsonl", ".csv")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Item:
+    """One item of a benchmark as one model answered it once.
+
+    Attributes:
+        benchmark: the benchmark's key in the published table, such as ``medqa``.
+        id: the item's name, unique within its benchmark (and repeat).
+        score: 0..1, or None where the item was not scored at all (it then counts as missing).
+        repeat: which of several evaluations of the same item this is, from 0.
+        gold: the right answer, such as ``C``.
+        answer: the answer that was read out of the response; None where none was found.
+        unparsed: true where an answer or a grade was looked for and not found.
+        question: the question as put.
+        options: option letter -> text.
+        response: what the model said.
+        cluster: items that are not independent share one (a conversation, a vignette).
+        why: why it scored what it did, in words, for the reader of the report.
+        extra: every other key of the row, kept as it was.
+    """
+
+    benchmark: str
+    id: str
+    score: float | None
+    repeat: int = 0
+    gold: str | None = None
+    answer: str | None = None
+    unparsed: bool = False
+    question: str | None = None
+    options: Mapping[str, str] | None = None
+    response: str | None = None
+    cluster: str | None = None
+    why: str | None = None
+    extra: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+    def row(self) -> dict[str, object]:
+        """Give the item as a row of the kit's format, without the fields that say nothing."""
+        row: dict[str, object] = {"benchmark": self.benchmark, "id": self.id, "score": self.score}
+        row["repeat"] = self.repeat
+        for key in ("gold", "question", "options", "response", "cluster", "why"):
+            value = getattr(self, key)
+            if value is not None:
+                row[key] = dict(value) if isinstance(value, Mapping) else value
+        if self.answer is not None or self.unparsed:
+            row["answer"] = self.answer
+        if self.unparsed:
+            row["unparsed"] = True
+        return {**self.extra, **row}
+
+
+_FIELDS = {field.name for field in dataclasses.fields(Item)} - {"extra"}
+
+
+def read_items(path: Path, benchmark: str | None = None) -> list[Item]:
+    """Read a file of items, or every ``*.jsonl`` and ``*.csv`` of a folder.
+
+    Args:
+        path: a file or a folder.
+        benchmark: the benchmark that rows without the key ``benchmark`` belong to; rows that
+            name another one are refused.
+
+    Raises:
+        KitError: on a missing or empty file, a broken or truncated line, broken UTF-8, a score
+            that is not a number from 0 to 1, the same id and repeat twice, or rows that belong
+            to another benchmark or to none. It names the file and the line.
+    """
+    path = Path(path)
+    items: list[Item] = []
+    for file in _files(path):
+        items.extend(_read_file(file, benchmark))
+    seen: dict[tuple[str, str, int], None] = {}
+    for item in items:
+        key = (item.benchmark, item.id, item.repeat)
+        if key in seen:
+            raise KitError(
+                f"item {item.id!r} of {item.benchmark} is there twice (repeat {item.repeat})",
+                where=str(path),
+                cause="two evaluations were written into one place, or a run was appended to",
+                fix='keep one of the two, or number them with the key "repeat": 0, 1, …',
+            )
+        seen[key] = None
+    return items
+
+
+def write_items(path: Path, items: Iterable[Item]) -> None:
+    """Write items as JSONL, beside the target first, so that no half-written file is left."""
+    lines = (json.dumps(i.row(), ensure_ascii=False, allow_nan=False) + "\n" for i in items)
+    write_atomically(Path(path), "".join(lines))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write text beside the target, then rename: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.chmod(0o644)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def by_benchmark(items: Iterable[Item]) -> dict[str, list[Item]]:
+    """Sort items into their benchmarks, in order of first appearance."""
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(item.benchmark, []).append(item)
+    return groups
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.exists():
+        raise KitError(
+            f"there is no file or folder {path}",
+            where=str(path),
+            cause="a mistyped path, or an evaluation that has not finished",
+            fix="give the folder items/ of a run, or one file of it",
+        )
+    if not path.is_dir():
+        return [path]
+    files = sorted(f for f in path.iterdir() if f.suffix in SUFFIXES and f.is_file())
+    if not files:
+        raise KitError(
+            "the folder holds no file of items",
+            where=str(path),
+            cause="the evaluation has not run, or wrote elsewhere",
+            fix=f"give a folder with {' or '.join('*' + s for s in SUFFIXES)} files",
+        )
+    return files
+
+
+def _read_file(path: Path, benchmark: str | None) -> list[Item]:
+    from checks import foreign
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise KitError(
+            f"the file of items cannot be read: {error.strerror}", where=str(path)
+        ) from None
+    if not data.strip():
+        raise KitError(
+            "the file of items is empty",
+            where=str(path),
+            cause="the evaluation was stopped before it wrote anything, or the disk was full",
+            fix="evaluate again",
+        )
+    if path.suffix == ".csv":
+        return foreign.read_csv(path, data, benchmark)
+    rows = list(_rows(path, data))
+    if foreign.is_lm_eval(rows[0][1]):
+        return foreign.from_lm_eval(rows, path, benchmark)
+    return [item_from_row(row, where, benchmark) for where, row in rows]
+
+
+def _rows(path: Path, data: bytes) -> Iterable[tuple[str, dict[str, object]]]:
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+        except UnicodeDecodeError as error:
+            raise KitError(
+                f"line {number} is not UTF-8 (byte {error.start + 1} of the line)",
+                where=where,
+                cause="a file in another encoding, or damaged on the way",
+                fix="convert it (iconv -t UTF-8) or copy it again",
+            ) from None
+        except _ConstantError as error:
+            raise KitError(
+                f"line {number} holds {error}, which is not a number",
+                where=where,
+                cause="the evaluation divided by zero or lost a value",
+                fix="evaluate that item again; write null where an item was not scored",
+            ) from None
+        except (ValueError, RecursionError):
+            cut = number == len(lines)  # no newline came after it
+            raise KitError(
+                f"line {number} is {'cut off in the middle' if cut else 'not valid JSON'}",
+                where=where,
+                cause="the writer was stopped, or the disk was full" if cut else "a damaged file",
+                fix="evaluate again, or copy the file again",
+            ) from None
+        if not isinstance(row, dict):
+            raise KitError(
+                f"line {number} is not a JSON object",
+                where=where,
+                cause="the file is not a file of items",
+                fix='each line is {"benchmark", "id", "score"} or {"id", "gold", "answer"}',
+            )
+        yield where, row
+
+
+class _ConstantError(Exception):
+    pass
+
+
+def _no_constant(name: str) -> object:
+    raise _ConstantError(name)
+
+
+def item_from_row(row: Mapping[str, object], where: str, benchmark: str | None = None) -> Item:
+    """Turn one row of the kit's format into an item.
+
+    Args:
+        row: the row.
+        where: the file and line, for error messages.
+        benchmark: the benchmark that a row without one belongs to.
+    """
+    named = row.get("benchmark")
+    if named is None and benchmark is None:
+        raise KitError(
+            "the rows do not say which benchmark they belong to",
+            where=where,
+            cause='the rows have no key "benchmark"',
+            fix="add `--benchmark NAME`",
+        )
+    if named is not None and benchmark is not None and named != benchmark:
+        raise KitError(
+            f"this item belongs to {named!r}, not to {benchmark!r}",
+            where=where,
+            cause="a file of another benchmark, or two files put together",
+            fix=f"drop `--benchmark {benchmark}`, or give the file of {benchmark}",
+        )
+    identity = row.get("id")
+    if isinstance(identity, bool) or not isinstance(identity, str | int) or identity == "":
+        raise KitError(
+            "the item has no id",
+            where=where,
+            cause='the key "id" is missing, empty or not text or a whole number',
+            fix="give each item the id that it has in its benchmark",
+        )
+    repeat = row.get("repeat", 0)
+    if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 0:
+        raise KitError(f"repeat is {repeat!r}, not a whole number from 0", where=where)
+    score, unparsed = _score(row, where)
+    options = row.get("options")
+    return Item(
+        benchmark=str(named if named is not None else benchmark),
+        id=str(identity),
+        score=score,
+        repeat=repeat,
+        gold=_text(row.get("gold")),
+        answer=_text(row.get("answer")),
+        unparsed=unparsed,
+        question=_text(row.get("question")),
+        options=_options(options),
+        response=_text(row.get("response")),
+        cluster=_text(row.get("cluster")),
+        why=_text(row.get("why")),
+        extra={key: value for key, value in row.items() if key not in _FIELDS},
+    )
+
+
+def _score(row: Mapping[str, object], where: str) -> tuple[float | None, bool]:
+    unparsed = row.get("unparsed") is True or ("answer" in row and row["answer"] is None)
+    if "score" in row:
+        value = row["score"]
+        if value is None:
+            return None, unparsed
+        if not isinstance(value, bool | int | float):
+            raise KitError(
+                f"the score is {value!r}, not a number",
+                where=where,
+                cause="a file of another format",
+                fix="a score is a number from 0 to 1, or null where the item was not scored",
+            )
+        if not math.isfinite(value) or not 0 <= value <= 1:
+            raise KitError(
+                f"the score {value} is not between 0 and 1",
+                where=where,
+                cause="percentages, or raw points instead of a share",
+                fix="divide by the most that an item can score",
+            )
+        return float(value), unparsed
+    if "answer" not in row or row.get("gold") is None:
+        raise KitError(
+            "the item has neither a score nor a gold answer to score by",
+            where=where,
+            cause=f"the row has the keys {', '.join(sorted(map(str, row)))}",
+            fix='each line is {"benchmark", "id", "score"} or {"id", "gold", "answer"}',
+        )
+    if unparsed:
+        return 0.0, True
+    return float(_key(row["answer"]) == _key(row["gold"])), False
+
+
+def _key(value: object) -> str:
+    """Compare letters and words without regard to case and blanks around them."""
+    return str(value).strip().casefold()
+
+
+def _text(value: object) -> str | None:
+    if value is None:
+        return None
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _options(value: object) -> dict[str, str] | None:
+    if isinstance(value, Mapping):
+        return {str(key): str(text) for key, text in value.items()}
+    if isinstance(value, list):
+        return {chr(ord("A") + i): str(text) for i, text in enumerate(value)}
+    return None

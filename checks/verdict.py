@@ -1,0 +1,254 @@
+"""The verdict on a run or on a set of scored items: the content of verdict.json.
+
+    from checks.verdict import judge
+    verdict = judge(items=by_benchmark(read_items(path)), table=load_table("…"), model="…",
+                    benchmarks=["medqa"], tier="weights")
+
+verdict.json is the only source of the terminal's table, the report page, the Markdown, the JUnit
+file and the model card. Its schema is ``checks/verdict.schema.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from checks.errors import KitError
+from checks.items import Item, write_atomically
+from checks.judgement import Evidence, Tier, judge_benchmark
+from checks.tables import Table
+
+__all__ = ["EXIT_CODES", "SCHEMA", "judge", "read_verdict", "write_verdict"]
+
+SCHEMA = 1
+EXIT_CODES = {"reproduced": 0, "not reproduced": 1, "invalid": 2, "inconclusive": 3}
+WORST_FIRST = ("invalid", "not reproduced", "inconclusive", "reproduced")
+
+
+def judge(
+    *,
+    items: Mapping[str, Sequence[Item]],
+    table: Table,
+    model: str,
+    benchmarks: Sequence[str],
+    tier: Tier,
+    planned: Mapping[str, Mapping[str, Any]] | None = None,
+    allow_partial: bool = False,
+    failed: Mapping[str, str] | None = None,
+    base_items: Mapping[str, Sequence[Item]] | None = None,
+    loss: Sequence[Mapping[str, Any]] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Hold scored items against a published table.
+
+    Args:
+        items: benchmark -> what was scored; a benchmark that is not there has no item.
+        table: the published table.
+        model: the row of the table.
+        benchmarks: which benchmarks are judged; all of them must have a reference value.
+        tier: ``weights`` (released weights or answers, same items) or ``retrain``.
+        planned: benchmark -> {"items": set out to score, "of": in the file, "why": why fewer,
+            "sha256": of the file, "ids": all ids that the benchmark has}.
+        allow_partial: missing items make the result a sample instead of invalid.
+        failed: benchmark -> message of the failed task.
+        base_items: the untrained model's items, shown as "before", without a verdict.
+        loss: [{"step", "loss", …}], copied for the report.
+        provenance: what was run, with which versions and hashes, passed through as it is.
+
+    Returns:
+        The content of verdict.json. Scores, intervals, margins and differences are in per cent
+        and points. ``exit_code`` is 0 reproduced, 1 not reproduced, 2 invalid, 3 inconclusive;
+        where benchmarks differ, invalid counts before not reproduced before inconclusive.
+
+    Raises:
+        KitError: where the model is not in the table, the tier is unknown, or no benchmark is
+            named.
+    """
+    if tier not in ("weights", "retrain"):
+        raise KitError(f"there is no tier {tier!r}", fix="--tier weights or --tier retrain")
+    if not benchmarks:
+        raise KitError("no benchmark is named, so there is nothing to judge")
+    entry = table.model(model)
+    rows = [
+        judge_benchmark(
+            Evidence(
+                key=key,
+                column=table.benchmarks.get(key),
+                published=entry.scores.get(key),
+                items=items.get(key, ()),
+                tier=tier,
+                planned=(planned or {}).get(key),
+                allow_partial=allow_partial,
+                failed=(failed or {}).get(key, ""),
+                before=(base_items or {}).get(key) or None,
+            )
+        )
+        for key in dict.fromkeys(benchmarks)
+    ]
+    found = {row["verdict"] for row in rows}
+    overall = next(word for word in WORST_FIRST if word in found)
+    origin = dict(provenance or {})
+    return {
+        "schema": SCHEMA,
+        "verdict": overall,
+        "exit_code": EXIT_CODES[overall],
+        "headline": _headline(rows, overall),
+        "tier": tier,
+        "model": model,
+        "base": entry.base,
+        "table": {"name": table.name, "source": table.source, "sha256": table.sha256},
+        "benchmarks": rows,
+        "averages": _averages(rows, entry.averages),
+        "notes": _notes(rows, tier, origin),
+        "next": _next(rows, overall, tier, origin),
+        "loss": [dict(point) for point in loss or ()],
+        "provenance": origin,
+    }
+
+
+def write_verdict(path: Path, verdict: Mapping[str, Any]) -> None:
+    """Write verdict.json whole or not at all.
+
+    Raises:
+        KitError: where a number in it is not finite: JSON has none such.
+    """
+    try:
+        text = json.dumps(verdict, indent=1, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        raise KitError(
+            "the verdict holds a number that is not finite",
+            where=str(path),
+            cause="a loss that became NaN or infinite during training",
+            fix="leave such points out of the loss curve, and say so in the notes",
+        ) from None
+    write_atomically(Path(path), text + "\n")
+
+
+def read_verdict(path: Path) -> dict[str, Any]:
+    """Read verdict.json.
+
+    Raises:
+        KitError: where it is missing, broken, or of another version of the kit.
+    """
+    path = Path(path)
+    try:
+        verdict = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise KitError(
+            "there is no verdict here",
+            where=str(path),
+            cause="the run has not come to its last stage",
+            fix="mfo status RUN, then mfo resume RUN",
+        ) from None
+    except ValueError:
+        raise KitError(
+            "the verdict is not valid JSON",
+            where=str(path),
+            cause="it was edited by hand, or damaged on the way",
+            fix="judge again: mfo verify RUN",
+        ) from None
+    if not isinstance(verdict, dict) or verdict.get("schema") != SCHEMA:
+        has = verdict.get("schema") if isinstance(verdict, dict) else None
+        raise KitError(
+            f"the verdict has schema {has!r}, this kit reads {SCHEMA}",
+            where=str(path),
+            cause="another version of the kit wrote it",
+            fix="judge again: mfo verify RUN",
+        )
+    return verdict
+
+
+def _headline(rows: Sequence[Mapping[str, Any]], overall: str) -> str:
+    """Say the outcome in one sentence."""
+    total = len(rows)
+    named = {word: [r["title"] for r in rows if r["verdict"] == word] for word in WORST_FIRST}
+    if overall == "reproduced":
+        return "The score is reproduced." if total == 1 else f"All {total} scores are reproduced."
+    if total == 1:
+        return {
+            "invalid": "There is no valid result.",
+            "not reproduced": "The score is not reproduced.",
+            "inconclusive": "The evidence does not decide.",
+        }[overall]
+    said = {
+        "invalid": "no valid result",
+        "not reproduced": "not reproduced",
+        "inconclusive": "not decided",
+    }
+    parts = [f"{said[w]}: {', '.join(named[w])}" for w in WORST_FIRST if w in said and named[w]]
+    done = len(named["reproduced"])
+    return f"{done} of {total} scores are reproduced; {'; '.join(parts)}."
+
+
+def _averages(rows: Sequence[Mapping[str, Any]], published: Sequence[Any]) -> list[dict[str, Any]]:
+    """Give each published average whose benchmarks were all scored: shown, never judged."""
+    seen = {r["benchmark"]: r["observed"] for r in rows if r["observed"] is not None}
+    return [
+        {
+            "name": average.name,
+            "over": list(average.over),
+            "observed": round(sum(seen[key] for key in average.over) / len(average.over), 4),
+            "published": average.value,
+            "published_pm": average.pm,
+        }
+        for average in published
+        if all(key in seen for key in average.over)
+    ]
+
+
+def _notes(rows: Sequence[Mapping[str, Any]], tier: Tier, origin: Mapping[str, Any]) -> list[str]:
+    notes = []
+    if tier == "retrain":
+        seed = f" (seed {origin['seed']})" if origin.get("seed") is not None else ""
+        notes.append(
+            f"One training seed{seed}: how much the scores vary between seeds is unknown here, "
+            "and the intervals do not contain it."
+        )
+        notes.append(
+            "The published scores are taken as they stand; their own sampling error is not added."
+        )
+    notes += [
+        f"{row['title']}: {row['unparsed']:,} of {row['evaluations']:,} responses had no answer "
+        "that could be read; each counts as wrong."
+        for row in rows
+        if row["unparsed"]
+    ]
+    notes += [
+        f"{row['title']}: {row['missing']:,} items are missing."
+        for row in rows
+        if row["missing"] and row["verdict"] != "invalid"
+    ]
+    if tier == "retrain" and sum(row["verdict"] == "reproduced" for row in rows) > 1:
+        notes.append(
+            "Saying that all are reproduced needs no correction for their number: every one had "
+            "to pass by itself (intersection–union)."
+        )
+    return notes
+
+
+def _next(
+    rows: Sequence[Mapping[str, Any]], overall: str, tier: Tier, origin: Mapping[str, Any]
+) -> list[str]:
+    """Say what to do next, commands first."""
+    run, recipe = origin.get("run"), origin.get("recipe")
+    hints = []
+    limited = [r for r in rows if r["verdict"] == "inconclusive" and r["planned"].get("why")]
+    if overall == "invalid":
+        hints.append(f"mfo logs {run}" if run else "score the missing items, then verify again")
+    elif overall == "inconclusive" and limited:
+        hints.append(
+            f"mfo run {recipe or 'RECIPE'} without {limited[0]['planned']['why']}: all items count"
+        )
+    elif overall == "inconclusive" and tier == "weights":
+        hints.append("score the rest of the items, then verify again")
+    elif overall == "inconclusive":
+        hints.append("train with further seeds: one run of these items cannot decide it")
+    elif overall == "not reproduced":
+        hints.append("mfo audit: does the published table agree with itself?")
+        if run:
+            hints.append(f"mfo logs {run}: did training go as the loss curve should?")
+    if run:
+        hints.append(f"mfo report {run}: the page with every item")
+    return hints
