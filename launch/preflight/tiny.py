@@ -10,6 +10,8 @@ model.json is a Hugging Face config with `architectures` and one more table, `to
     special                every special token, in the order of its ids from 0
     last                   special tokens after the learned ones (image tokens, where Gemma has them)
     config_ids             config key -> token whose id it takes
+    named                  names under which the class's processor looks for a token
+    files                  further files of the folder, such as the image processor's
 """
 
 from __future__ import annotations
@@ -175,9 +177,13 @@ def _save_tokenizer(tokenizer: Any, spec: dict[str, Any], chat_template: Path, o
         unk_token=spec["unk"],
         padding_side="left",
         clean_up_tokenization_spaces=False,
+        extra_special_tokens=spec.get("named", {}),
     )
     wrapped.chat_template = template
     wrapped.save_pretrained(str(out))
+    # Axolotl loads a multimodal class's processor even where every row is text.
+    for name, content in spec.get("files", {}).items():
+        (out / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _save_model(
