@@ -268,9 +268,7 @@ def _judge_weights(evidence: Evidence, row: dict[str, Any]) -> None:
         row["verdict"] = "reproduced" if away <= allowed else "not reproduced"
         side = "within" if away <= allowed else "beyond"
         row["reason"] = (
-            f"All {size:,} items were scored; {_off(row)}, {side} the margin of "
-            f"{_margin(row)}. The items are the published ones, so item sampling is no excuse "
-            "and the interval is not the yardstick."
+            f"All {size:,} items were scored; {_off(row)}, {side} the margin of {_margin(row)}."
         )
         return
     share, n = row["observed"] / 100, row["n"]

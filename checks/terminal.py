@@ -85,7 +85,9 @@ def _table(rows: list[Mapping[str, Any]]) -> Table:
     from rich.text import Text
 
     before = any(row["before"] for row in rows)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
+    table = Table(
+        box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False, collapse_padding=True
+    )
     table.add_column("benchmark", overflow="fold")
     if before:
         table.add_column("before", justify="right", no_wrap=True)

@@ -209,6 +209,11 @@ def _notes(rows: Sequence[Mapping[str, Any]], tier: Tier, origin: Mapping[str, A
         notes.append(
             "The published scores are taken as they stand; their own sampling error is not added."
         )
+    else:
+        notes.append(
+            "These are the published items, so chance in drawing items explains no difference: "
+            "the difference itself is held against the margin, not the interval."
+        )
     notes += [
         f"{row['title']}: {row['unparsed']:,} of {row['evaluations']:,} responses had no answer "
         "that could be read; each counts as wrong."

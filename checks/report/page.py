@@ -1,0 +1,171 @@
+"""The report page: one self-contained file, drawn from verdict.json.
+
+Model output is hostile text. The template escapes everything by default, the figures escape what
+they are given, and the page's content security policy allows one style sheet and one script, by
+their hashes, and no network at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from checks.items import Item, by_benchmark, read_items, write_atomically
+from checks.report.plots import WIDTHS, forest, loss_curve
+
+__all__ = ["ITEMS_SHOWN", "write_report"]
+
+HERE = Path(__file__).parent
+ITEMS_SHOWN = 150  # of each benchmark; the whole files lie beside the page
+TEXT_SHOWN = 6000  # characters of a question or response
+
+
+def write_report(verdict: Mapping[str, Any], out_dir: Path, items_dir: Path | None) -> Path:
+    """Write ``out_dir/index.html``.
+
+    Args:
+        verdict: the content of verdict.json.
+        out_dir: the folder of the page; made where it is missing.
+        items_dir: a folder or file of items for the browser of items, or None.
+
+    Returns:
+        The page.
+
+    Raises:
+        KitError: where the items cannot be read.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from checks.terminal import MARKS, TIERS, cells_of, number
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = (HERE / "page.css").read_text(encoding="utf-8")
+    script = (HERE / "page.js").read_text(encoding="utf-8")
+    rows = verdict["benchmarks"]
+    groups = by_benchmark(read_items(items_dir)) if items_dir and items_dir.exists() else {}
+    shown = [_browsed(row, groups.get(row["benchmark"], [])) for row in rows]
+    page = environment.get_template("page.html.j2").render(
+        v=verdict,
+        rows=rows,
+        cells=cells_of,
+        number=number,
+        marks=MARKS,
+        tier=TIERS[verdict["tier"]],
+        style=Markup(style),  # noqa: S704  the kit's own file
+        script=Markup(script),  # noqa: S704  the kit's own file
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        forest={k: Markup(forest(rows, w)) for k, w in WIDTHS.items()},  # noqa: S704  escaped there
+        loss={k: Markup(loss_curve(verdict["loss"], w)) for k, w in WIDTHS.items()},  # noqa: S704
+        has_before=any(row["before"] for row in rows),
+        groups=[group for group in shown if group["items"]],
+        facts=list(_flat(verdict["provenance"])),
+        decisions=[str(note) for note in verdict["provenance"].get("notes", [])],
+        margins=_margins(rows),
+    )
+    target = Path(out_dir) / "index.html"
+    write_atomically(target, page)
+    return target
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"
+
+
+def _margins(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Give each reason for a margin once, with the benchmarks that it holds for."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if row["margin_why"]:
+            reasons.setdefault(row["margin_why"], []).append(row["title"])
+    return [(", ".join(titles), why) for why, titles in reasons.items()]
+
+
+def _browsed(row: Mapping[str, Any], items: Sequence[Item]) -> dict[str, Any]:
+    """Choose the items that the page shows: all, or a share of the unparsed, wrong and right."""
+    kinds: dict[str, list[Item]] = {"not scored": [], "unparsed": [], "wrong": [], "right": []}
+    for item in items:
+        kinds[_kind(item)].append(item)
+    chosen = list(items)
+    if len(chosen) > ITEMS_SHOWN:
+        # What went wrong is what a reader looks for; what went right is there to compare.
+        right = kinds["right"][: ITEMS_SHOWN // 3]
+        first = [*kinds["not scored"], *kinds["unparsed"]][: ITEMS_SHOWN // 3]
+        wrong = kinds["wrong"][: ITEMS_SHOWN - len(right) - len(first)]
+        keep = {id(item) for item in (*first, *wrong, *right)}
+        chosen = [item for item in items if id(item) in keep]
+    return {
+        "benchmark": row["benchmark"],
+        "title": row["title"],
+        "total": len(items),
+        "counts": {kind: len(found) for kind, found in kinds.items() if found},
+        "items": [_shown(item) for item in chosen],
+    }
+
+
+def _kind(item: Item) -> str:
+    if item.score is None:
+        return "not scored"
+    if item.unparsed:
+        return "unparsed"
+    return "right" if item.score >= 1 else "wrong"
+
+
+def _shown(item: Item) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "repeat": item.repeat,
+        "kind": _kind(item),
+        "score": item.score,
+        "gold": item.gold,
+        "answer": item.answer,
+        "question": _cut(item.question),
+        "options": item.options or {},
+        "response": _cut(item.response),
+        "why": item.why or _why(item),
+    }
+
+
+def _why(item: Item) -> str:
+    """Say why an item scored as it did, where the evaluation did not say."""
+    if item.score is None:
+        return "The item was not scored."
+    if item.unparsed:
+        return "No answer could be read out of the response, so it counts as wrong."
+    if item.answer is not None and item.gold is not None and item.score in (0.0, 1.0):
+        same = "is" if item.score else "is not"
+        return f"The extracted answer {item.answer} {same} the right one, {item.gold}."
+    return f"The evaluation gave {item.score:g} of 1."
+
+
+def _cut(text: str | None) -> str | None:
+    if text is None or len(text) <= TEXT_SHOWN:
+        return text
+    return f"{text[:TEXT_SHOWN]}\n… [{len(text) - TEXT_SHOWN:,} more characters are in the items]"
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Lay out nested provenance as pairs of a dotted name and text."""
+    pairs: list[tuple[str, str]] = []
+    for key, entry in value.items():
+        if key == "notes" and not prefix:
+            continue
+        name = f"{prefix}{key}"
+        if isinstance(entry, Mapping):
+            pairs += _flat(entry, f"{name}.")
+        elif isinstance(entry, list | tuple):
+            pairs.append((name, ", ".join(map(str, entry)) or "none"))
+        elif entry is not None:
+            pairs.append((name, str(entry)))
+    return pairs
