@@ -1,16 +1,26 @@
-"""A site: a place to run. Profiles are TOML files in launch/sites, or in the user's own folder."""
+"""A site: a place to run. Profiles are TOML files in launch/sites, or in the user's own folder.
+
+A profile says what the place is; who runs there (account, partition, quality of service) comes from
+the environment variables that it names. Its table [evidence] says of each setting whether the
+place documents it or whether it is a guess.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from launch.errors import KitError, nearest
 from launch.recipe import read_toml
 
 SITES = Path(__file__).resolve().parent / "sites"
+SCHEDULERS = ("local", "slurm")
+RUNTIMES = ("none", "container-engine", "pyxis", "apptainer", "podman-hpc")
+EVIDENCE = ("documented", "guess", "kit")
+_SECRET = ("TOKEN", "SECRET", "PASSWORD", "API_KEY")
 
 
 @dataclass(frozen=True)
@@ -19,12 +29,32 @@ class Site:
 
     Attributes:
         name: the file's stem.
-        scheduler: "local"; Slurm sites come with their own profiles.
-        nodes: nodes of the training stage.
+        scheduler: "local" or "slurm".
+        nodes: nodes of the training stage; the other stages run on one.
         processes_per_node: training ranks on each node.
         gpus_per_node: 0 where the ranks run on the CPU.
+        cpus_per_node: cores asked for on each node; 0: do not ask.
+        memory: of a node, as sbatch's --mem takes it ("0" is all of it); "": do not ask.
+        exclusive: whether whole nodes are asked for.
+        account_env, partition_env, qos_env: names of environment variables that hold them.
+        account_required: refuse to submit without an account.
+        partition: where partition_env is not set; "": the cluster's default.
+        time_min: minutes for each stage, under its name.
+        signal_s: seconds before the limit at which training is asked to save and to stop.
+        network: whether compute nodes reach the internet.
+        runtime: how the stages' container is started, one of RUNTIMES.
+        images: image of the roles "train" and "eval".
+        mounts: folders that the container sees, "SRC:DST"; ${VARIABLES} are filled in.
+        edf: what a Container Engine file says beside image, mounts and environment.
+        python: interpreter inside the container, or of the nodes; "": the one that runs mfo.
+        setup: shell lines before the stage starts, for example "module load …".
+        sbatch: further options of sbatch, for example {constraint = "gpu"}.
+        srun: further arguments of srun.
+        scratch, store: folders for runs and for what is kept; ${VARIABLES} are filled in.
         cache: base models and other things that outlive a run.
         environment: set for every stage.
+        allreduce_gbps: the site's own reference for doctor, GB/s; 0: none known.
+        evidence: for each setting "documented", "guess" or "kit" (our own choice).
     """
 
     name: str
@@ -33,8 +63,31 @@ class Site:
     nodes: int = 1
     processes_per_node: int = 2
     gpus_per_node: int = 0
+    cpus_per_node: int = 0
+    memory: str = ""
+    exclusive: bool = False
+    account_env: str = "SBATCH_ACCOUNT"
+    partition_env: str = "SBATCH_PARTITION"
+    qos_env: str = "SBATCH_QOS"
+    account_required: bool = False
+    partition: str = ""
+    time_min: dict[str, int] = field(default_factory=dict)
+    signal_s: int = 300
+    network: bool = True
+    runtime: str = "none"
+    images: dict[str, str] = field(default_factory=dict)
+    mounts: list[str] = field(default_factory=list)
+    edf: dict[str, Any] = field(default_factory=dict)
+    python: str = ""
+    setup: list[str] = field(default_factory=list)
+    sbatch: dict[str, str] = field(default_factory=dict)
+    srun: list[str] = field(default_factory=list)
+    scratch: str = ""
+    store: str = ""
     cache: str = "~/.cache/mfo"
     environment: dict[str, str] = field(default_factory=dict)
+    allreduce_gbps: float = 0.0
+    evidence: dict[str, str] = field(default_factory=dict)
 
     @property
     def world_size(self) -> int:
@@ -44,7 +97,12 @@ class Site:
     @property
     def cache_path(self) -> Path:
         """The cache folder; MFO_CACHE in the environment wins."""
-        return Path(os.environ.get("MFO_CACHE") or self.cache).expanduser().resolve()
+        return Path(expand(os.environ.get("MFO_CACHE") or self.cache)).expanduser().resolve()
+
+
+def expand(text: str) -> str:
+    """Fill in ${VARIABLES} from the environment; what is not set stays as it is written."""
+    return Template(text).safe_substitute(os.environ)
 
 
 def user_sites() -> Path:
@@ -63,11 +121,11 @@ def known_sites() -> list[str]:
     return sorted(_files())
 
 
-def load(name: str) -> Site:
-    """Read a site profile.
+def profile_path(name: str) -> Path:
+    """The file of a profile.
 
     Raises:
-        KitError: unknown site (with the nearest names), unknown key, or a value of a wrong type.
+        KitError: unknown site, with the nearest names.
     """
     files = _files()
     if name not in files:
@@ -76,21 +134,62 @@ def load(name: str) -> Site:
             where=f"{SITES} and {user_sites()}",
             fix="choose one of the sites above, or write your own TOML file in the second folder",
         )
-    return _site(name, read_toml(files[name], f"site {name}"), files[name])
+    return files[name]
+
+
+def load(name: str) -> Site:
+    """Read a site profile.
+
+    Raises:
+        KitError: unknown site (with the nearest names), unknown key, or a value of a wrong type.
+    """
+    file = profile_path(name)
+    return _site(name, _inherited(name, file, ()), file)
+
+
+def _inherited(name: str, file: Path, below: tuple[str, ...]) -> dict[str, Any]:
+    from launch.recipe import merge
+
+    if name in below:
+        raise KitError(f"site {name} extends itself", where=" -> ".join((*below, name)))
+    own = read_toml(file, f"site {name}")
+    above = own.pop("extends", None)
+    if above is None:
+        return own
+    return merge(_inherited(str(above), profile_path(str(above)), (*below, name)), own)
+
+
+#: The type of each key, from the dataclass's own annotations.
+_TYPES: dict[str, type] = {"str": str, "int": int, "bool": bool, "float": float}
+KINDS: dict[str, type] = {
+    f.name: _TYPES.get(str(f.type), dict if str(f.type).startswith("dict") else list)
+    for f in fields(Site)
+    if f.name != "name"
+}
 
 
 def _site(name: str, data: dict[str, Any], where: Path) -> Site:
-    # A class attribute for every field but the required ones: their defaults say the type.
-    kinds = {k: type(v.default) for k, v in Site.__dataclass_fields__.items() if k != "name"}
-    kinds.update(title=str, environment=dict)
     for key, value in data.items():
-        if key not in kinds:
-            raise KitError(f"unknown key {key!r}; {nearest(key, kinds)}", where=str(where))
-        if not isinstance(value, kinds[key]) or isinstance(value, bool):
-            raise KitError(f"{key} takes {kinds[key].__name__}, not {value!r}", where=str(where))
-    if data.get("scheduler", "local") != "local":
-        raise KitError(
-            f"site {name} asks for the scheduler {data['scheduler']!r}; this version runs 'local'",
-            where=str(where),
-        )
+        if key not in KINDS:
+            raise KitError(f"unknown key {key!r}; {nearest(key, KINDS)}", where=str(where))
+        kind = KINDS[key]
+        fits = type(value) is kind or (kind is float and type(value) is int)
+        if not fits or (kind is int and value < 0):
+            raise KitError(f"{key} takes {kind.__name__}, not {value!r}", where=str(where))
+    _one_of("scheduler", data.get("scheduler", "local"), SCHEDULERS, where)
+    _one_of("runtime", data.get("runtime", "none"), RUNTIMES, where)
+    for key, word in data.get("evidence", {}).items():
+        _one_of(f"evidence.{key}", word, EVIDENCE, where)
+    for key in data.get("environment", {}):
+        if any(part in key.upper() for part in _SECRET):
+            raise KitError(
+                f"environment.{key} looks like a secret: a site is written into every run",
+                where=str(where),
+                fix=f"export {key}=… in your shell; jobs get it from there, and it is kept nowhere",
+            )
     return Site(name=name, **{"title": name, **data})
+
+
+def _one_of(key: str, value: str, known: tuple[str, ...], where: Path) -> None:
+    if value not in known:
+        raise KitError(f"{key} is {value!r}; {nearest(str(value), known)}", where=str(where))

@@ -89,10 +89,10 @@ def report(run: Run, verdict: dict[str, Any]) -> str:
             },
         ) as record:
             record.summary["verdict"] = verdict["verdict"]
-            for name, one in verdict["benchmarks"].items():
+            for one in verdict["benchmarks"]:
                 for key in ("observed", "published", "difference", "verdict"):
                     if one.get(key) is not None:
-                        record.summary[f"{name}/{key}"] = one[key]
+                        record.summary[f"{one['benchmark']}/{key}"] = one[key]
     except (wandb.errors.Error, OSError) as error:
         # A tracker that is down must not cost a verdict.
         return f"W&B: not recorded ({error})"
