@@ -225,7 +225,7 @@ def _notes(rows: Sequence[Mapping[str, Any]], tier: Tier, origin: Mapping[str, A
         for row in rows
         if row["missing"] and row["verdict"] != "invalid"
     ]
-    if tier == "retrain" and sum(row["verdict"] == "reproduced" for row in rows) > 1:
+    if len(rows) > 1 and all(row["verdict"] == "reproduced" for row in rows):
         notes.append(
             "Saying that all are reproduced needs no correction for their number: every one had "
             "to pass by itself (intersection–union)."
@@ -244,7 +244,7 @@ def _next(
         hints.append(f"mfo logs {run}" if run else "score the missing items, then verify again")
     elif overall == "inconclusive" and limited:
         hints.append(
-            f"mfo run {recipe or 'RECIPE'} without {limited[0]['planned']['why']}: all items count"
+            f"mfo run {recipe or 'RECIPE'}: without {limited[0]['planned']['why']}, all items count"
         )
     elif overall == "inconclusive" and tier == "weights":
         hints.append("score the rest of the items, then verify again")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.items import Item, by_benchmark, read_items, write_atomically
-from checks.report.plots import WIDTHS, forest, loss_curve
+from checks.report.plots import WIDTHS, forest, loss_curve, loss_ends
 
 __all__ = ["ITEMS_SHOWN", "write_report"]
 
@@ -67,6 +67,7 @@ def write_report(verdict: Mapping[str, Any], out_dir: Path, items_dir: Path | No
         script_hash=_hash(script),
         forest={k: Markup(forest(rows, w)) for k, w in WIDTHS.items()},  # noqa: S704  escaped there
         loss={k: Markup(loss_curve(verdict["loss"], w)) for k, w in WIDTHS.items()},  # noqa: S704
+        ends=loss_ends(verdict["loss"]),
         has_before=any(row["before"] for row in rows),
         groups=[group for group in shown if group["items"]],
         facts=list(_flat(verdict["provenance"])),

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["WIDTHS", "forest", "loss_curve"]
+__all__ = ["WIDTHS", "forest", "loss_curve", "loss_ends"]
 
 WIDTHS = {"wide": 760, "narrow": 350}
 ROW = 58  # pixels a benchmark takes
@@ -124,13 +124,7 @@ def _said(row: Mapping[str, Any]) -> str:
 
 def loss_curve(points: Sequence[Mapping[str, Any]], width: int) -> str:
     """Draw the training loss by step; empty where there are fewer than two finite points."""
-    finite = [
-        (float(p["step"]), float(p["loss"]))
-        for p in points
-        if isinstance(p.get("loss"), int | float)
-        and isinstance(p.get("step"), int | float)
-        and math.isfinite(p["loss"])
-    ]
+    finite = _finite(points)
     if len(finite) < 2:
         return ""
     if len(finite) > MOST_POINTS:
@@ -160,9 +154,28 @@ def loss_curve(points: Sequence[Mapping[str, Any]], width: int) -> str:
     line = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in finite)
     parts.append(f'<polyline class="curve" points="{line}"/>')
     x, y = finite[-1]
+    said = loss_ends(points)
     parts.append(f'<circle class="curve-end" cx="{across(x):.1f}" cy="{up(y):.1f}" r="3.5"/>')
-    said = f"from {finite[0][1]:.3f} at step {finite[0][0]:g} to {y:.3f} at step {x:g}"
     return _svg(width, height, "Training loss", said, parts)
+
+
+def loss_ends(points: Sequence[Mapping[str, Any]]) -> str:
+    """Say where the loss began and ended; empty where there is no finite point."""
+    finite = _finite(points)
+    if not finite:
+        return ""
+    (first, before), (last, after) = finite[0], finite[-1]
+    return f"from {before:.3f} at step {first:g} to {after:.3f} at step {last:g}"
+
+
+def _finite(points: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    return [
+        (float(p["step"]), float(p["loss"]))
+        for p in points
+        if isinstance(p.get("loss"), int | float)
+        and isinstance(p.get("step"), int | float)
+        and math.isfinite(p["loss"])
+    ]
 
 
 def _anchor(x: float, width: int) -> str:
