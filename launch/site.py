@@ -20,7 +20,7 @@ SITES = Path(__file__).resolve().parent / "sites"
 SCHEDULERS = ("local", "slurm")
 RUNTIMES = ("none", "container-engine", "pyxis", "apptainer", "podman-hpc")
 EVIDENCE = ("documented", "guess", "kit")
-_SECRET = ("TOKEN", "SECRET", "PASSWORD", "API_KEY")
+_SECRET = ("TOKEN", "SECRET", "PASSWORD", "_KEY")
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _site(name: str, data: dict[str, Any], where: Path) -> Site:
     for key, word in data.get("evidence", {}).items():
         _one_of(f"evidence.{key}", word, EVIDENCE, where)
     for key in data.get("environment", {}):
-        if any(part in key.upper() for part in _SECRET):
+        if key.upper().endswith(_SECRET):
             raise KitError(
                 f"environment.{key} looks like a secret: a site is written into every run",
                 where=str(where),

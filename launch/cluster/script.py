@@ -1,0 +1,186 @@
+"""The sbatch script of a stage, as submitit writes it, and the files beside it.
+
+Nothing is sent from here: the same text is printed by `--dry-run`, kept as a golden file by the
+tests, and submitted by `launch.cluster.chain`.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launch.cluster import container
+from launch.errors import KitError
+from launch.recipe import ROOT, Recipe
+
+if TYPE_CHECKING:
+    from launch.site import Site
+
+#: Which image a stage runs in.
+ROLES = {"corpus": "train", "train": "train", "evaluate": "eval", "judge": "eval"}
+#: Stages that need the site's GPUs.
+ON_GPUS = ("train", "evaluate")
+DEFAULT_MIN = {"corpus": 120, "train": 720, "evaluate": 360, "judge": 30}
+#: Runs on the node, outside any container, when the script ends. Cancelled jobs are left alone:
+#: Slurm would requeue those as well.
+REQUEUE = """\
+# There is no scontrol inside a container: training leaves a file, and this shell requeues the job.
+requeue() {
+  flag=%s/requeue.$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}
+  [ -e "$flag" ] || return 0
+  for pause in 2 5 10 20 30 60; do
+    case "$(scontrol show job -o "$SLURM_JOB_ID" 2>&1)" in
+      *JobState=RUNNING*) scontrol requeue "$SLURM_JOB_ID" && return 0 ;;
+      *JobState=*) return 0 ;;
+    esac
+    sleep "$pause"  # the controller is away
+  done
+}
+trap requeue EXIT
+# A signal for the job is for its tasks; this shell stays until they have saved and stopped.
+trap : TERM USR2"""
+
+
+@dataclass(frozen=True)
+class Script:
+    """One stage's job before it is sent.
+
+    Attributes:
+        stage: its name.
+        parameters: submitit's, without the dependency.
+        python: what stands for the interpreter, raw shell.
+        files: to write before submission.
+        folder: submitit's own, with pickles and logs.
+    """
+
+    stage: str
+    parameters: dict[str, Any]
+    python: str
+    folder: Path
+    files: dict[Path, str] = field(default_factory=dict)
+
+    def after(self, number: str | None) -> Script:
+        """The same job, to be started only once another one has ended well."""
+        if number is None:
+            return self
+        return replace(self, parameters={**self.parameters, "dependency": f"afterok:{number}"})
+
+    def executor(self) -> Any:
+        """submitit's executor with these parameters."""
+        made = _executor_class()(folder=self.folder, python=self.python)
+        made.update_parameters(**self.parameters)
+        return made
+
+    def text(self) -> str:
+        """The sbatch file, exactly as it will be sent."""
+        made = self.executor()
+        text = made._make_submission_file_text(made._submitit_command_str, "")
+        return str(text).rstrip("\n") + "\n"
+
+
+def _executor_class() -> Any:
+    import submitit
+
+    class Executor(submitit.SlurmExecutor):  # type: ignore[misc]
+        """submitit's, also where there is no srun: then only the text is wanted."""
+
+        @classmethod
+        def affinity(cls) -> int:
+            return 2
+
+        @classmethod
+        def name(cls) -> str:
+            return "slurm"
+
+    return Executor
+
+
+def who(site: Site) -> dict[str, str]:
+    """Account, partition and quality of service for sbatch, from the environment.
+
+    Raises:
+        KitError: the site wants an account and none is set.
+    """
+    out = {
+        "account": os.environ.get(site.account_env, ""),
+        "partition": os.environ.get(site.partition_env, "") or site.partition,
+        "qos": os.environ.get(site.qos_env, ""),
+    }
+    if site.account_required and not out["account"]:
+        raise KitError(
+            f"{site.title} charges an account, and none is given",
+            where=f"the environment variable {site.account_env}",
+            fix=f"export {site.account_env}=YOUR_PROJECT (your site's own tool lists them; where "
+            "there is accounting, `sacctmgr show associations user=$USER` does)",
+        )
+    return {k: v for k, v in out.items() if v}
+
+
+def make(recipe: Recipe, site: Site, stage: str, run: Path, *, sources: list[Path] | None = None) -> Script:  # fmt: skip  # noqa: E501
+    """Give the job of one stage.
+
+    Args:
+        recipe: what is run.
+        site: where.
+        stage: corpus, train, evaluate or judge.
+        run: the run's folder.
+        sources: files outside the run, the kit and the cache that the stage reads.
+    """
+    nodes = site.nodes if stage == "train" else 1
+    folder = run / stage
+    box = container.describe(site, ROLES[stage], run, sources or data_paths(recipe))
+    begun = container.start(box, folder)
+    minutes = site.time_min.get(stage, DEFAULT_MIN[stage])
+    more: dict[str, Any] = {
+        "requeue": True,
+        "kill-on-invalid-dep": "yes",
+        "export": "ALL",  # tokens reach the job by its environment, and by nothing else
+        "chdir": str(run),
+        **site.sbatch,
+    }
+    # Slurm 22.05 and later do not hand the batch job's cores on to srun by themselves.
+    srun = ["--kill-on-bad-exit=1", *site.srun, *begun.srun]
+    parameters: dict[str, Any] = {
+        "name": f"mfo-{recipe.name}-{stage}",
+        "nodes": nodes,
+        "tasks_per_node": 1,
+        "timeout_min": minutes,
+        "signal_delay_s": min(site.signal_s, minutes * 30),
+        "stderr_to_stdout": True,
+        "setup": _setup(site, stage, folder),
+        "additional_parameters": more,
+        **who(site),
+    }
+    if site.cpus_per_node:
+        parameters["cpus_per_task"] = site.cpus_per_node
+        srun.insert(0, f"--cpus-per-task={site.cpus_per_node}")
+    if site.gpus_per_node and stage in ON_GPUS:
+        parameters["gpus_per_node"] = site.gpus_per_node
+    if site.memory:
+        more["mem"] = site.memory
+    if site.exclusive:
+        parameters["exclusive"] = True
+    parameters["srun_args"] = srun
+    return Script(stage, parameters, begun.python, run / ".submitit" / stage, begun.files)
+
+
+def _setup(site: Site, stage: str, folder: Path) -> list[str]:
+    lines = list(site.setup)
+    lines.append(f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}")
+    lines.append("export PYTHONUNBUFFERED=1")
+    lines += [f"export {k}={shlex.quote(v)}" for k, v in sorted(site.environment.items())]
+    if stage == "train":
+        lines += (REQUEUE % shlex.quote(str(folder))).splitlines()
+    return lines
+
+
+def data_paths(recipe: Recipe) -> list[Path]:
+    """Files and folders outside the kit that a recipe reads; the container must see them."""
+    given = [recipe.table("model").get("weights"), recipe.table("model").get("base"),
+             recipe.table("corpus").get("sources"),
+             recipe.table("eval").get("benchmark_files")]  # fmt: skip
+    found = [Path(str(g)) for g in given if g and str(g).startswith("/")]
+    return [p if p.is_dir() else p.parent for p in found]
