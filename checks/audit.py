@@ -255,7 +255,7 @@ def _errors(table: Table) -> Iterator[Finding]:
             column = table.benchmarks[key]
             if score.pm is None or not 0 <= score.value <= 100:
                 continue
-            digits = _digits(score.pm, column.decimals)
+            digits = _digits(score.pm)
             yield from _error(row.name, column, score.value, score.pm, factor, digits)
 
 
@@ -263,15 +263,17 @@ def _error(
     model: str, column: Benchmark, value: float, pm: float, factor: float, digits: int
 ) -> Iterator[Finding]:
     items, half = column.items, _half(digits)
-    # The most that scores within 0..1 with this mean can vary (Bhatia and Davis 2000).
-    spread = math.sqrt(max(0.0, (value + half) * (100 - value + half)))
+    # The most that scores within 0..1 with this mean can vary (Bhatia and Davis 2000), for the
+    # highest and the lowest mean that are printed so.
+    moved = (value - _half(column.decimals), value, value + _half(column.decimals))
+    spreads = [math.sqrt(max(0.0, v * (100 - v))) for v in moved]
     if items is None or items < 2:
-        if pm - half > factor * spread:
+        if pm - half > factor * max(spreads):
             text = f"± {pm} is more than any number of items allows at {value}%."
             yield Finding(model, column.key, "standard error", text, "certain")
         return
-    most = factor * spread / math.sqrt(items - 1)
-    least = factor * spread / math.sqrt(items)
+    most = factor * max(spreads) / math.sqrt(items - 1)
+    least = factor * min(spreads) / math.sqrt(items)
     said = f"± {pm:.{digits}f}, but {value}% of {items:,} items"
     if pm - half > most * GROSS:
         text = f"{said} can have at most ± {most:.{digits}f}: no scores from 0 to 1 vary more."
@@ -287,10 +289,9 @@ def _error(
         yield Finding(model, column.key, "standard error", text, "likely")
 
 
-def _digits(value: float, least: int) -> int:
-    """Give the decimals that a number was written with, at least those of its column."""
-    text = f"{value:.10f}".rstrip("0")
-    return max(least, len(text.partition(".")[2]))
+def _digits(value: float) -> int:
+    """Give the decimals that a number was written with; a last zero is lost, which only widens."""
+    return max(1, len(f"{value:.10f}".rstrip("0").partition(".")[2]))
 
 
 def _average_errors(table: Table) -> Iterator[Finding]:
@@ -307,7 +308,7 @@ def _average_errors(table: Table) -> Iterator[Finding]:
     if table.plus_minus in readings:
         factor = readings[table.plus_minus]
         for name, average, low, high in cells:
-            half = _half(_digits(average.pm or 0, average.decimals))
+            half = _half(_digits(average.pm or 0))
             pm = average.pm or 0.0
             if pm - half > factor * high * SLACK or (pm + half) * SLACK < factor * low:
                 text = (

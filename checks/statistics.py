@@ -66,7 +66,8 @@ def wilson(k: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     if not (n > 0 and 0 <= k <= n):
         raise ValueError(f"no interval for {k} of {n}")
     low, high = proportion_confint(k, n, alpha=1 - level, method="wilson")
-    return float(max(0.0, low)), float(min(1.0, high))
+    # An end that is 0, 1 or the estimate itself comes out some 1e-17 off.
+    return max(0.0, min(float(low), k / n)), min(1.0, max(float(high), k / n))
 
 
 def share_interval(k: float, n: int, level: float = LEVEL) -> Interval:
