@@ -112,11 +112,13 @@ def main() -> None:
 @click.option("--benchmarks", type=click.Path(path_type=Path, exists=True, file_okay=False),
               help="Score the benchmark files in this folder instead.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=0), help="Items per benchmark, drawn at random.")
+@click.option("--nodes", type=click.IntRange(min=1), help="Nodes of the training stage (Slurm).")
+@click.option("--detach", is_flag=True, help="On Slurm: submit and return, do not watch.")
 @click.option("--dry-run", is_flag=True, help="Print what would be run, exactly; run nothing.")
 @RUNS
 @JSON
 def run(recipe: str, site: str, settings: tuple[str, ...], dry_run: bool, runs: Path,
-        as_json: bool, **shorthands: Any) -> None:  # fmt: skip
+        as_json: bool, nodes: int | None, detach: bool, **shorthands: Any) -> None:  # fmt: skip
     """Walk a recipe through all its stages to a verdict.
 
     \b
@@ -126,14 +128,16 @@ def run(recipe: str, site: str, settings: tuple[str, ...], dry_run: bool, runs: 
     """
     from launch import commands
 
-    sys.exit(commands.run(recipe, site, settings, shorthands, dry_run, runs, as_json))
+    sys.exit(commands.run(recipe, site, settings, shorthands, dry_run, runs, as_json,
+                          nodes=nodes, detach=detach))  # fmt: skip
 
 
 @mfo.command()
 @RUN
+@click.option("--detach", is_flag=True, help="On Slurm: submit and return, do not watch.")
 @RUNS
 @JSON
-def resume(run: str | None, runs: Path, as_json: bool) -> None:
+def resume(run: str | None, runs: Path, as_json: bool, detach: bool) -> None:
     """Go on with RUN (a name or folder; the latest without one) where it stopped.
 
     Stages whose inputs are the same and whose outputs are whole are not run again; training
@@ -142,7 +146,7 @@ def resume(run: str | None, runs: Path, as_json: bool) -> None:
     from launch import commands
     from launch.run import find
 
-    sys.exit(commands.walk_and_show(find(run, runs), as_json))
+    sys.exit(commands.walk_and_show(find(run, runs), as_json, detach=detach))
 
 
 @mfo.command()
@@ -169,9 +173,44 @@ def logs(run: str | None, stage: str | None, follow: bool, runs: Path) -> None:
 
 
 @mfo.command()
+@RUN
+@RUNS
+def cancel(run: str | None, runs: Path) -> None:
+    """End RUN's jobs; what is finished is kept, and `mfo resume` goes on."""
+    from launch import slurm_commands
+    from launch.run import find
+
+    sys.exit(slurm_commands.cancel(find(run, runs)))
+
+
+@mfo.group()
+def site() -> None:
+    """Places to run: what a profile says, and whether it holds here."""
+
+
+@site.command("show")
+@click.argument("name", required=False, shell_complete=_complete_sites)
+@JSON
+def site_show(name: str | None, as_json: bool) -> None:
+    """Print the profile NAME and what each setting rests on; without NAME, list them."""
+    from launch import site_commands
+
+    site_commands.show(name, as_json)
+
+
+@site.command("check")
+@click.argument("name", shell_complete=_complete_sites)
+def site_check(name: str) -> None:
+    """Hold the profile NAME against this machine; exits 1 where something is wrong."""
+    from launch import site_commands
+
+    sys.exit(site_commands.check(name))
+
+
+@mfo.command()
 @click.argument("what", required=False, metavar="[RUN|WEIGHTS]")
 @click.option("--items", type=click.Path(path_type=Path), multiple=True,
-              help="Scored items (a file or a folder) instead of a run; may be given again.")  # fmt: skip
+              help="Scored items (file or folder) instead of a run; may be repeated.")  # fmt: skip
 @click.option("--benchmark", multiple=True, help="Benchmark of an --items file that does not say; "
               "one for each such file.")  # fmt: skip
 @click.option("--published", help="Table to hold them against: a file, or a built-in name.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +30,15 @@ def _console(*, stderr: bool = False) -> Console:
 
 
 def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands: dict[str, Any],
-        dry: bool, runs: Path, as_json: bool) -> int:  # fmt: skip
+        dry: bool, runs: Path, as_json: bool, *, nodes: int | None = None,
+        detach: bool = False) -> int:  # fmt: skip
     """Make a run and walk it; gives the exit code."""
     from launch import run as run_folder
     from launch import site as sites
     from launch.preflight import choices
+    from launch.slurm_commands import shaped
 
-    site = sites.load(site_name)
+    site = shaped(sites.load(site_name), nodes)
     recipe, decisions = choices.resolve(
         recipe_name, [parse_setting(s) for s in settings], **shorthands
     )
@@ -43,9 +46,10 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
         dry_run(recipe, site, decisions)
         return 0
     decisions += choices.decide(recipe, site, choices.FULL)
+    choices.check_inputs(recipe, choices.FULL)
     choices.check_space(runs)
     made = run_folder.create(recipe, site, choices.FULL, decisions, runs.resolve())
-    return walk_and_show(made, as_json)
+    return walk_and_show(made, as_json, detach=detach)
 
 
 def dry_run(recipe: Recipe, site: Site, decisions: list[str]) -> None:
@@ -69,6 +73,12 @@ def dry_run(recipe: Recipe, site: Site, decisions: list[str]) -> None:
     click.echo(tomli_w.dumps(freeze(recipe, site, choices.FULL, decisions)))
     click.echo("# --- train/axolotl.yaml")
     click.echo(train.to_yaml(config))
+    if site.scheduler == "slurm":
+        from launch.slurm_commands import print_scripts
+
+        print_scripts(recipe, site, Path("RUN").resolve())
+        click.echo(f"# next: mfo run {recipe.name} --site {site.name}")
+        return
     click.echo("# --- train: environment and command, on each node")
     environment = {**site.environment, **train.environment(Path("RUN"))}
     for key, value in sorted(environment.items()):
@@ -77,8 +87,12 @@ def dry_run(recipe: Recipe, site: Site, decisions: list[str]) -> None:
     click.echo(f"\n# next: mfo run {recipe.name} --site {site.name}")
 
 
-def walk_and_show(found: Run, as_json: bool) -> int:
-    """Walk a run's stages, then show its verdict; gives the exit code."""
+def walk_and_show(found: Run, as_json: bool, *, detach: bool = False) -> int:
+    """Walk a run's stages, then show its verdict; gives the exit code.
+
+    Args:
+        detach: on Slurm, submit and return.
+    """
     from launch import pipeline
     from launch.run import held
     from launch.watch.progress import Bars
@@ -87,6 +101,11 @@ def walk_and_show(found: Run, as_json: bool) -> int:
     console.print(f"[bold]{found.recipe.title}[/] · {found.path}", soft_wrap=True)
     for decision in found.spec.get("decisions", []):
         console.print(f"  {decision}", style="dim", markup=False, soft_wrap=True)
+    if found.site.scheduler == "slurm":
+        from launch.slurm_commands import submit_and_show
+
+        code = submit_and_show(found, console, detach=detach)
+        return show(found, as_json) if code is None else code
     with held(found):
         _warn_if_changed(found, console)
         try:
@@ -114,7 +133,6 @@ def _warn_if_changed(found: Run, console: Console) -> None:
 def show(found: Run, as_json: bool) -> int:
     """Print a finished run's verdict and where its page is."""
     from checks.terminal import print_verdict
-
     from checks.verdict import read_verdict
 
     verdict = read_verdict(found.verdict)
@@ -249,6 +267,7 @@ def _verify_weights(weights: Path, runs: Path, as_json: bool, given: dict[str, A
     recipe, decisions = choices.resolve(given["recipe"], settings)
     stages = ["evaluate", "judge"]
     decisions += choices.decide(recipe, site, stages)
+    choices.check_inputs(recipe, stages)
     choices.check_space(runs)
     made = run_folder.create(recipe, site, stages, decisions, runs.resolve())
     return walk_and_show(made, as_json)
@@ -267,14 +286,17 @@ def _verify_items(as_json: bool, given: dict[str, Any]) -> int:
     files, names = list(given["items"]), list(given["benchmark"])
     if names and len(names) != len(files):
         raise KitError(f"{len(files)} --items but {len(names)} --benchmark: give one for each")
+    table = load_table(given["published"])
     items: dict[str, list[Any]] = {}
     for number, path in enumerate(files):
-        name = names[number] if names else None
+        name = names[number] if names else _benchmark_of(path, list(table.benchmarks))
+        if name and not names:
+            click.echo(f"benchmark: {name}, from the file's name {path.name}", err=as_json)
         for item in read_items(path, name):
             items.setdefault(item.benchmark, []).append(item)
     verdict = judge(
         items=items,
-        table=load_table(given["published"]),
+        table=table,
         model=given["model"],
         benchmarks=list(items),
         tier=given["tier"] or "weights",
@@ -282,6 +304,19 @@ def _verify_items(as_json: bool, given: dict[str, Any]) -> int:
         provenance={"items": [str(p) for p in files], "published": str(given["published"])},
     )
     return _show_verdict(verdict, None, as_json, given["report_to"])
+
+
+def _benchmark_of(path: Path, columns: list[str]) -> str | None:
+    """Read a file's benchmark from its name, where its rows do not say and only one fits."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            if '"benchmark"' in file.readline():
+                return None
+    except (OSError, UnicodeDecodeError):
+        return None  # a folder, or a file that its reader will refuse with a better message
+    words = re.split(r"[^a-z0-9]+", path.stem.lower())
+    fitting = [name for name in columns if name.lower() in words]
+    return fitting[0] if len(fitting) == 1 else None
 
 
 def _show_verdict(
@@ -319,20 +354,19 @@ def report(name: str | None, runs: Path) -> None:
 def audit(published: str, as_json: bool) -> int:
     """Check a published table against itself; gives the exit code."""
     from checks.audit import audit as find_all
-
     from checks.tables import load_table
 
     findings = find_all(load_table(published))
-    certain = [f for f in findings if f["certainty"] == "certain"]
+    certain = [f for f in findings if f.certainty == "certain"]
     if as_json:
-        emit({"findings": findings})
+        emit({"findings": [f.as_dict() for f in findings]})
         return 1 if certain else 0
     colours = {"certain": "red", "likely": "yellow"}
     for finding in findings:
-        certainty = finding["certainty"]
-        click.secho(f"{certainty:<8}", fg=colours.get(certainty, "cyan"), nl=False)
-        click.echo(f"{finding['model']} · {finding['cell']} · {finding['kind']}")
-        click.echo(f"        {finding['message']}")
+        colour = colours.get(finding.certainty, "cyan")
+        click.secho(f"{finding.certainty:<8}", fg=colour, nl=False)
+        click.echo(f"{finding.model} · {finding.cell} · {finding.kind}")
+        click.echo(f"        {finding.message}")
     click.echo(
         f"{len(findings)} findings in {published}, {len(certain)} of them certain errors\n"
         "next:  mfo audit --json for programs; mfo verify --items FILE --published "

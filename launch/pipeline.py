@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from launch.run import Run
 
 
+#: Beginnings of names that stay when a stage is begun anew: what was said, and the job that runs it.
+KEPT = ("log", "status", "job.json", "environment.toml", "stop.")
+
+
 class StageFailedError(KitError):
     """A stage ended without its outputs."""
 
@@ -75,7 +79,7 @@ def _make_ready(run: Run, name: str, inputs: Mapping[str, object]) -> None:
     same = read_json(folder / "inputs.json") == plain(inputs)
     if not (same and STAGES[name].resumable):
         for path in folder.iterdir():
-            if path.name not in ("log", "status"):
+            if not path.name.startswith(KEPT):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     write_json(folder / "inputs.json", inputs)
 

@@ -73,6 +73,12 @@ def current() -> Attempt | None:
     )  # fmt: skip
 
 
+def log_suffix() -> str:
+    """What this task's log is called beside `log`, which is node 0's."""
+    attempt = current()
+    return f".node{attempt.task}" if attempt and attempt.task else ""
+
+
 class StoppedError(KitError):
     """Training saved a checkpoint and stopped because it was asked to."""
 
@@ -286,4 +292,6 @@ def raise_if_stopped(folder: Path) -> None:
     """
     stopped = read_json(folder / "stopped.json")
     if stopped is not None:
-        raise StoppedError(f"saved at step {stopped['step']} and stopped, as asked", where=str(folder))  # noqa: E501
+        raise StoppedError(
+            f"saved at step {stopped['step']} and stopped, as asked", where=str(folder)
+        )

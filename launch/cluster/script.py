@@ -144,12 +144,13 @@ def make(recipe: Recipe, site: Site, stage: str, run: Path, *, sources: list[Pat
     # Slurm 22.05 and later do not hand the batch job's cores on to srun by themselves.
     srun = ["--kill-on-bad-exit=1", *site.srun, *begun.srun]
     parameters: dict[str, Any] = {
-        "name": f"mfo-{recipe.name}-{stage}",
+        "job_name": f"mfo-{recipe.name}-{stage}",
         "nodes": nodes,
-        "tasks_per_node": 1,
-        "timeout_min": minutes,
+        "ntasks_per_node": 1,
+        "time": minutes,
         "signal_delay_s": min(site.signal_s, minutes * 30),
         "stderr_to_stdout": True,
+        "wckey": None,  # submitit's own would be refused where such keys are checked
         "setup": _setup(site, stage, folder),
         "additional_parameters": more,
         **who(site),

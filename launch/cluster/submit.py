@@ -31,18 +31,27 @@ class StageJob:
     def __call__(self) -> str:
         """Run the stage in a process group of its own, with its output in the stage's log."""
         from launch import pipeline
+        from launch.cluster import node
         from launch.run import open_run
 
+        run = open_run(Path(self.run))
+        if node.current():
+            self._log_to(run, suffix=node.log_suffix())
+            return node.run_stage(run, self.stage)
         # A terminal's Ctrl-C must reach the launcher alone, which then ends this group in order.
         os.setsid()
         lifeline.follow_launcher()
         # submitit leaves SIGTERM as a log line; here it ends the stage.
         signal.signal(signal.SIGTERM, _stop)
-        run = open_run(Path(self.run))
-        log = (run.folder(self.stage) / "log").open("a", buffering=1)
+        self._log_to(run)
+        return pipeline.execute(run, self.stage)
+
+    def _log_to(self, run: Run, suffix: str = "") -> None:
+        folder = run.folder(self.stage)
+        folder.mkdir(exist_ok=True)
+        log = (folder / f"log{suffix}").open("a", buffering=1)
         for fd in (1, 2):
             os.dup2(log.fileno(), fd)
-        return pipeline.execute(run, self.stage)
 
 
 def _stop(signum: int, _frame: object) -> None:

@@ -95,7 +95,8 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
     """
     out = []
     for stage in stages:
-        for package in NEEDS.get(stage, []):
+        # In a container the image brings them; what is installed here says nothing.
+        for package in NEEDS.get(stage, []) if site.runtime == "none" else []:
             if find_spec(package) is None:
                 extra = "train" if package == "axolotl" else "eval"
                 raise KitError(
@@ -126,6 +127,34 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
         out.append(f"items: {limit} of each benchmark, drawn with seed "
                    f"{recipe.table('eval')['seed']}, because eval.limit says so")  # fmt: skip
     return out
+
+
+def check_inputs(recipe: Recipe, stages: list[str]) -> None:
+    """Read what later stages will read, before an hour of training is spent on their way there.
+
+    Raises:
+        KitError: the corpus is not there, a benchmark file is broken or of another schema, or the
+            published table has no such model or benchmark.
+    """
+    from checks.benchmarks.mcq import read_benchmark
+    from checks.tables import load_table
+    from corpus import sources
+    from launch.stages.evaluate import benchmark_files
+
+    if "corpus" in stages:
+        sources.load(Path(recipe.table("corpus")["sources"]))
+    for name, path in benchmark_files(recipe).items():
+        read_benchmark(path, name)
+    published = recipe.table("published")
+    row = load_table(published["table"]).model(published["model"])
+    missing = [n for n in recipe.table("eval")["benchmarks"] if n not in row.scores]
+    if missing:
+        raise KitError(
+            f"the table {published['table']} has no value of {published['model']} for {missing[0]}",
+            where=f"recipe {recipe.name}",
+            cause="without a reference value every verdict would be invalid",
+            fix="--set published.table=FILE and published.model=NAME, or fewer eval.benchmarks",
+        )
 
 
 def check_space(runs: Path) -> None:

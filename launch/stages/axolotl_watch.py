@@ -2,6 +2,8 @@
 
 Use: `plugins: [launch.stages.axolotl_watch.WatchPlugin]` with the kit's folder on PYTHONPATH.
 Environment: MFO_PROGRESS_DIR, the folder that receives `progress.jsonl`; without it none is kept.
+MFO_STOP_FILE: while it is there, training saves at the end of its step and stops, and says so in
+MFO_STOPPED_FILE. Only Slurm jobs set these two.
 
 progress.jsonl: one line for each logged step, from rank 0, appended: {"step", "of", "time",
 "epoch", "loss", "grad_norm", "learning_rate", ...} with whatever else the trainer logs (tokens per
@@ -27,6 +29,8 @@ from axolotl.integrations.base import BasePlugin
 from launch.stages import checkpoints
 
 PROGRESS_DIR = "MFO_PROGRESS_DIR"
+STOP_FILE = "MFO_STOP_FILE"
+STOPPED_FILE = "MFO_STOPPED_FILE"
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _POLL_SECONDS = 1.0
 
@@ -96,8 +100,65 @@ def _make_callback() -> Any:
             # optimiser's shards, scheduler.pt, rng_state_R.pth and trainer_state.json. The other
             # ranks may still be writing theirs: `seal` waits for them.
             seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", state.global_step)
+            if self.stopping:
+                leave(state.global_step)
+
+        stopping = False
+
+        def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
+            # After the last step Axolotl ends by itself, and there is nothing to come back for.
+            if state.global_step < state.max_steps and stop_asked():
+                self.stopping = control.should_save = True
+            return control
 
     return WatchCallback()
+
+
+def stop_asked() -> bool:
+    """Whether this attempt was asked to save and stop. Call it on all ranks: all get one answer.
+
+    Rank 0 looks for the file that MFO_STOP_FILE names (see launch.cluster.node); if each rank
+    looked for itself, some would stop a step later than others and wait there for ever.
+    """
+    import torch.distributed as dist
+
+    file = os.environ.get(STOP_FILE)
+    if not file:
+        return False
+    if not (dist.is_available() and dist.is_initialized()):
+        return Path(file).exists()
+    answer: list[Any] = [Path(file).exists() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(answer, src=0)
+    return bool(answer[0])
+
+
+def leave(step: int) -> None:
+    """End this worker, the checkpoint being whole. Call it on all ranks.
+
+    Not by should_training_stop: Axolotl would then write the unfinished model as its result, which
+    for a large one takes longer than the seconds that are left.
+    """
+    import torch.distributed as dist
+
+    together = dist.is_available() and dist.is_initialized()
+    if not together or dist.get_rank() == 0:
+        _finish_tracking()
+        Path(os.environ[STOPPED_FILE]).write_text(json.dumps({"step": step}), encoding="utf-8")
+        print(f"stop: saved at step {step}, as asked", flush=True)
+    if together:
+        dist.barrier()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _finish_tracking() -> None:
+    """Let W&B write what it holds; the next attempt goes on with the same run."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and getattr(wandb, "run", None) is not None:
+        try:
+            wandb.finish(quiet=True)
+        except Exception as error:  # noqa: BLE001 - a tracker must not cost a checkpoint
+            print(f"W&B: not finished ({error})", flush=True)
 
 
 def seal(checkpoint: Path, step: int) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import copy
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch import tracking
+from launch.cluster import node
 from launch.errors import KitError
 from launch.files import digest, sha256_file, write_text
 from launch.preflight import fetch
@@ -121,8 +121,12 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     )  # fmt: skip
     file = folder / "axolotl.yaml"
     write_text(file, to_yaml(config))
-    env = {**os.environ, **environment(run.path)}
-    _call(command(run.site, file), env, folder, "training")
+    env = {**os.environ, **environment(run.path), **node.variables(folder)}
+    # On Slurm every node runs a torchrun of its own; this process is node 0's.
+    meeting = node.publish(folder, file, _step(last))
+    here = node.torchrun(run.site, file, folder, meeting) if meeting else command(run.site, file)
+    call(here, env, folder, "training")
+    node.raise_if_stopped(folder)
     model = _merge(run, file, base, env)
     weights = {p: sha256_file(p) for p in sorted(model.iterdir()) if p.is_file()}
     files: dict[Path, str | None] = {**weights, file: None}
@@ -144,7 +148,7 @@ def _merge(run: Run, config: Path, base: Path, env: dict[str, str]) -> Path:
     folder = run.folder("train")
     merged, model = folder / "output" / "merged", folder / "model"
     shutil.rmtree(merged, ignore_errors=True)
-    _call(
+    call(
         [sys.executable, "-m", "axolotl.cli.merge_sharded_fsdp_weights", str(config)],
         # One process: what torchrun set for its ranks must not be believed here.
         {**env, "WANDB_MODE": "disabled"},
@@ -161,10 +165,19 @@ def _merge(run: Run, config: Path, base: Path, env: dict[str, str]) -> Path:
     return model
 
 
-def _call(command: list[str], env: dict[str, str], folder: Path, what: str) -> None:
+def _step(checkpoint: Path | None) -> int:
+    return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
+
+
+def call(command: list[str], env: dict[str, str], folder: Path, what: str) -> None:
+    """Run one of training's commands with the kit on its path.
+
+    Raises:
+        KitError: it ended with another exit code than 0.
+    """
     print("$ " + " ".join(command), flush=True)
     env = {**env, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))}
-    process = subprocess.Popen(command, env=env, cwd=folder)
+    process = node.popen(command, env, folder)
     try:
         code = process.wait()
     except BaseException:

@@ -1,13 +1,20 @@
 """A run that is real but small: the corpus stage alone, as a submitit job."""
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from launch import recipe, site
 from launch.run import Run, create
+from launch.watch import jobs
+
+sys.path.insert(0, str(Path(__file__).parent))
+from realslurm import RealSlurm, missing, running
 
 TURNS = [{"from": "human", "value": "Q?"}, {"from": "gpt", "value": "A."}]
 
@@ -27,5 +34,39 @@ def new_run(tmp_path: Path, corpus_file: Path) -> Callable[..., Run]:
             recipe.load("gemma-3-27b"), [("corpus.sources", str(corpus_file))]
         )
         return create(chosen, site.load("laptop"), list(stages), ["why"], runs or tmp_path / "runs")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def _slurm() -> Iterator[RealSlurm]:
+    if lacking := missing():
+        pytest.skip(f"Slurm is not installed here: no {', '.join(lacking)} (apt-get install "
+                    "slurmctld slurmd slurm-client munge)")  # fmt: skip
+    with running() as slurm:
+        yield slurm
+
+
+@pytest.fixture
+def slurm(_slurm: RealSlurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[RealSlurm]:
+    """A real Slurm with four nodes, shared by all tests; each finds it empty and whole."""
+    for name in ("SBATCH_ACCOUNT", "SBATCH_PARTITION", "SBATCH_QOS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLURM_CONF", _slurm.env["SLURM_CONF"])
+    monkeypatch.setenv("PATH", _slurm.env["PATH"])
+    monkeypatch.setattr(jobs, "ASK_EVERY_S", 0.5)
+    _slurm.make_whole()
+    yield _slurm
+    _slurm.empty()
+
+
+@pytest.fixture
+def slurm_run(tmp_path: Path, corpus_file: Path) -> Callable[..., Run]:
+    def make(stages: tuple[str, ...] = ("corpus",), **changes: Any) -> Run:
+        chosen = recipe.with_settings(
+            recipe.load("gemma-3-27b"), [("corpus.sources", str(corpus_file))]
+        )
+        place = replace(site.load("slurm-generic"), **changes)
+        return create(chosen, place, list(stages), ["why"], tmp_path / "runs")
 
     return make

@@ -4,7 +4,7 @@ Two ways, chosen by what is allowed here. "ns" (root): each slurmd lives in name
 (host name, processes, mounts), so killing one is killing a node. "plain": the nodes share the host
 name, which needs no rights. Start and stop take about a second.
 
-    python tests/launch/slurm/realslurm.py          # starts one, prints its SLURM_CONF, waits
+    python tests/launch/realslurm.py          # starts one, prints its SLURM_CONF, waits
 """
 
 from __future__ import annotations
@@ -191,6 +191,22 @@ class RealSlurm:
                 process.kill()
         shutil.rmtree(self.dir, ignore_errors=True)
 
+    def empty(self) -> None:
+        """End all jobs."""
+        self.call("scancel", "-u", getpass.getuser(), check=False)
+        self._until(lambda: not self.call("squeue", "-h", check=False).stdout.strip(),
+                    "jobs to end", 30)  # fmt: skip
+
+    def make_whole(self) -> None:
+        """Start whatever a test has killed."""
+        if "slurmctld" not in self.processes:
+            self.start_controller()
+        for node in self.nodes:
+            if node not in self.processes:
+                self.start_node(node)
+            self.say("update", f"nodename={node}", "state=resume", check=False)
+        self.wait_for_nodes(self.nodes)
+
     # --- what tests do to it --------------------------------------------------------------------
     def kill_node(self, node: str) -> None:
         """Let a node vanish ("plain": only its slurmd, its jobs go on)."""
@@ -203,7 +219,7 @@ class RealSlurm:
         process.kill()
         process.wait()
 
-    def call(self, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:  # fmt: skip  # noqa: E501
+    def call(self, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:  # fmt: skip
         """Run a command against this Slurm."""
         return subprocess.run(
             command, env=self.env, capture_output=True, text=True, check=check, timeout=timeout
@@ -258,6 +274,6 @@ if __name__ == "__main__":
         print(
             f"export SLURM_CONF={one.env['SLURM_CONF']}   # mode {one.mode}; Ctrl-C ends it",
             flush=True,
-        )  # noqa: E501
+        )
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
