@@ -94,8 +94,9 @@ def test_training_is_what_lifts_the_score_above_chance(whole: tuple[Path, str]) 
     for name, by_chance in chance.items():
         assert summary["base"][name]["accuracy"] <= by_chance + 0.05
         assert summary["trained"][name]["accuracy"] > by_chance + 0.5
-        assert len((whole[0] / "items" / f"{name}.jsonl").read_text().splitlines()) == (
-            summary["trained"][name]["items"]
+        assert (
+            len((whole[0] / "items" / f"{name}.jsonl").read_text().splitlines())
+            == (summary["trained"][name]["items"])
         )
 
 

@@ -12,16 +12,17 @@ from launch.files import digest, sha256_file, write_json
 from launch.preflight import fetch
 
 if TYPE_CHECKING:
+    from launch.recipe import Recipe
     from launch.run import Run
 
 
-def benchmark_files(run: Run) -> dict[str, Path]:
+def benchmark_files(recipe: Recipe) -> dict[str, Path]:
     """Find the file of each benchmark that the recipe names.
 
     Raises:
         KitError: the recipe's benchmarks are not in the folder, or no folder is given.
     """
-    table = run.recipe.table("eval")
+    table = recipe.table("eval")
     folder = str(table["benchmark_files"])
     if folder in ("", "hub"):
         raise KitError(
@@ -70,7 +71,7 @@ def inputs(run: Run) -> dict[str, Any]:
     table = run.recipe.table("eval")
     out = {
         "eval": {k: v for k, v in table.items() if k != "benchmark_files"},
-        "benchmarks": {n: sha256_file(p) for n, p in benchmark_files(run).items()},
+        "benchmarks": {n: sha256_file(p) for n, p in benchmark_files(run.recipe).items()},
         "weights": weights_digest(run),
         "packages": {k: v for k, v in run.spec["packages"].items() if k in keep},
     }
@@ -86,7 +87,7 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     # Set before any framework is imported: nothing here may wait for a network.
     os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})
     folder, table = run.folder("evaluate"), run.recipe.table("eval")
-    names = benchmark_files(run)
+    names = benchmark_files(run.recipe)
     protocol = {
         key: table[key]
         for key in ("limit", "seed", "batch_size", "max_gen_toks", "max_length", "dtype",

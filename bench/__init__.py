@@ -1,0 +1,1 @@
+"""Measurements, run by hand: their numbers stand in bench/RESULTS.md."""

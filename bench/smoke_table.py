@@ -1,0 +1,121 @@
+"""Measure the smoke recipe's published table: one run for each seed, margins from their spread.
+
+    python -m bench.smoke_table --seeds 42 1 2 3 4 5 --out checks/published/smoke.toml
+
+Costs a whole run a seed (minutes each). A run that is there already (same --runs) is read, not
+repeated, so that the command can be stopped and started again.
+
+The margin is the smallest that lets a correct run pass: the lowest score that one further seed is
+predicted to give (95% prediction interval over the seeds; at least half an item of spread), with
+the 95% Wilson interval of its own items, must still lie within published ± margin.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import subprocess
+import sys
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from checks.statistics import wilson
+
+TITLES = {
+    "medmcqa": "MedMCQA",
+    "medqa": "MedQA",
+    "pubmedqa": "PubMedQA",
+    "medxpertqa": "MedXpertQA",
+}
+CHANCE = {"medmcqa": 25.0, "medqa": 25.0, "pubmedqa": 33.33, "medxpertqa": 10.0}
+
+
+def run(seed: int, runs: Path) -> dict[str, Any]:
+    """Give the scores and run.toml of the smoke run with this seed, running it if need be."""
+    folder = runs / f"seed-{seed}"
+    found = sorted(folder.glob("*/evaluate/outputs.json"))
+    if not found:
+        # The verdict is not looked at: the table that it needs is what is being measured.
+        command = [sys.executable, "-m", "launch", "run", "smoke", "--seed", str(seed)]
+        subprocess.run([*command, "--runs", str(folder)], check=False)
+        found = sorted(folder.glob("*/evaluate/outputs.json"))
+    if not found:
+        raise SystemExit(f"seed {seed}: no scores; next: mfo logs --runs {folder}")
+    place = found[-1].parent
+    spec = tomllib.loads((place.parent / "run.toml").read_text())
+    return {"scores": json.loads((place / "summary.json").read_text()), "spec": spec}
+
+
+def margin(scores: list[float], items: int) -> tuple[float, float]:
+    """Give (prediction half-width, margin) in points for scores in points over `items` items."""
+    from scipy.stats import t
+
+    count, mean = len(scores), sum(scores) / len(scores)
+    spread = math.sqrt(sum((s - mean) ** 2 for s in scores) / (count - 1))
+    spread = max(spread, 100 / items / 2)  # five equal seeds do not prove that a sixth is equal
+    half = float(t.ppf(0.975, count - 1)) * spread * math.sqrt(1 + 1 / count)
+    lowest = max(0.0, mean - half) / 100
+    low, _ = wilson(math.floor(lowest * items), items)
+    return half, math.ceil(10 * (mean - 100 * low)) / 10
+
+
+def table(seeds: list[int], results: list[dict[str, Any]]) -> str:
+    """Give the table as TOML."""
+    packages = results[0]["spec"]["packages"]
+    names = list(results[0]["scores"]["trained"])
+    today = datetime.now(UTC).date().isoformat()
+    lines = [
+        "# The smoke recipe's own table: measured, not published by anyone else.",
+        f"# python -m bench.smoke_table --seeds {' '.join(map(str, seeds))}",
+        "[table]",
+        f'source = "measured with this kit on {today}: {len(seeds)} seeds on two cores of a '
+        f'{platform.machine()} CPU, torch {packages["torch"]}, axolotl {packages["axolotl"]}"',
+    ]
+    for name in names:
+        first = results[0]["scores"]["trained"][name]
+        values = [100 * r["scores"]["trained"][name]["accuracy"] for r in results]
+        half, wide = margin(values, first["items"])
+        lines += [
+            f"\n[benchmarks.{name}]",
+            f'title = "{TITLES[name]} (invented)"',
+            f"items = {first['items']}",
+            "decimals = 2",
+            'metric = "accuracy"',
+            f"chance = {CHANCE[name]}",
+            f'sha256 = "{first["sha256"]}"',
+            f"margin = {wide}",
+            f'margin_why = "a further seed falls within ±{half:.2f} points of the mean of '
+            f'{len(seeds)} (95% prediction), and its own {first["items"]} items have an interval"',
+        ]
+    for which, title in (("base", "smoke-untrained"), ("trained", "smoke")):
+        lines.append(f'\n[models."{title}"]')
+        if which == "trained":
+            lines.append('base = "smoke-untrained"')
+        for name in names:
+            values = [round(100 * r["scores"][which][name]["accuracy"], 2) for r in results]
+            lines.append(
+                f"{name} = {{ value = {sum(values) / len(values):.2f}, seeds = {values} }}"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run what is missing, write the table, print it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 1, 2, 3, 4, 5])
+    parser.add_argument("--runs", type=Path, default=Path("runs/smoke-table"))
+    parser.add_argument("--out", type=Path, default=Path("checks/published/smoke.toml"))
+    options = parser.parse_args()
+    if len(options.seeds) < 5:
+        parser.error("five seeds at least: fewer say too little about their spread")
+    text = table(options.seeds, [run(seed, options.runs) for seed in options.seeds])
+    options.out.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
