@@ -17,16 +17,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
-from checks.tables import Average, Benchmark, Comparison, ModelRow, Table
+from checks.tables import Average, Comparison, ModelRow, Table
 
-__all__ = ["Certainty", "Finding", "audit", "exit_code"]
+__all__ = ["Certainty", "Finding", "audit", "exit_code", "half_unit", "recomputed"]
 
 Certainty = Literal["certain", "likely", "note"]
 ORDER = {"certain": 0, "likely": 1, "note": 2}
 EPSILON = 1e-9
 LIKELY = 0.01  # a chance below this, over all columns, is called likely an error
-SLACK = 1.05  # a bootstrapped ± may differ this much from the formula's
-GROSS = 1.25  # no bootstrap is off by this much
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,7 +60,6 @@ def audit(table: Table) -> list[Finding]:
         _gains,
         _grim,
         _errors,
-        _average_errors,
         _comparisons,
         _repeats,
         _margins,
@@ -76,7 +73,7 @@ def exit_code(findings: Iterable[Finding]) -> int:
     return int(any(finding.certainty == "certain" for finding in findings))
 
 
-def _half(decimals: int) -> float:
+def half_unit(decimals: int) -> float:
     """Give the most that rounding to so many decimals moves a number."""
     return 0.5 * 10.0**-decimals
 
@@ -105,12 +102,12 @@ def _precision(table: Table) -> Iterator[Finding]:
                 yield Finding(row.name, average.name, "precision", text, "certain")
 
 
-def _recomputed(table: Table, row: ModelRow, average: Average) -> tuple[float, float] | None:
+def recomputed(table: Table, row: ModelRow, average: Average) -> tuple[float, float] | None:
     """Give the mean of the printed cells and how far rounding can move it; None where one lacks."""
     if any(key not in row.scores for key in average.over):
         return None
     values = [row.scores[key].value for key in average.over]
-    halves = [_half(table.benchmarks[key].decimals) for key in average.over]
+    halves = [half_unit(table.benchmarks[key].decimals) for key in average.over]
     return math.fsum(values) / len(values), math.fsum(halves) / len(halves)
 
 
@@ -118,7 +115,7 @@ def _averages(table: Table) -> Iterator[Finding]:
     for row in table.models.values():
         for average in row.averages:
             names = ", ".join(average.over)
-            again = _recomputed(table, row, average)
+            again = recomputed(table, row, average)
             if again is None:
                 missing = [key for key in average.over if key not in row.scores]
                 text = f"cannot be recomputed: no published {', '.join(missing)}."
@@ -126,14 +123,14 @@ def _averages(table: Table) -> Iterator[Finding]:
                 continue
             mean, loose = again
             digits = average.decimals
-            if abs(average.value - mean) > _half(digits) + loose + EPSILON:
+            if abs(average.value - mean) > half_unit(digits) + loose + EPSILON:
                 text = (
                     f"published {average.value:.{digits}f}, but the mean of {names} is "
                     f"{mean:.{digits}f}: {average.value - mean:+.{digits}f} points, more than "
                     f"rounding allows. {_which_cell(row, average, mean)}"
                 )
                 yield Finding(row.name, average.name, "average", text.strip(), "certain")
-            elif abs(average.value - mean) > _half(digits) + EPSILON:
+            elif abs(average.value - mean) > half_unit(digits) + EPSILON:
                 text = (
                     f"published {average.value:.{digits}f}, the mean of the printed cells is "
                     f"{mean:.{digits + 1}f}: it was averaged before rounding, or cut off."
@@ -184,9 +181,9 @@ def _gain(
         f"published {gain:+.{digits}f}, but {after:.{digits}f} less {base}'s {before:.{digits}f} "
         f"is {expected:+.{digits}f}"
     )
-    if off > 3 * _half(digits) + EPSILON:
+    if off > 3 * half_unit(digits) + EPSILON:
         yield Finding(model, cell, "gain", f"{said}: more than rounding allows.", "certain")
-    elif off > _half(digits) + EPSILON:
+    elif off > half_unit(digits) + EPSILON:
         text = f"{said}: it was subtracted before rounding."
         yield Finding(model, cell, "rounding", text, "note")
 
@@ -195,17 +192,17 @@ def _inherited(
     table: Table, row: ModelRow, base: ModelRow, average: Average, before: Average
 ) -> Iterator[Finding]:
     """Say what the gain would be if an average that does not add up were recomputed."""
-    ours, theirs = _recomputed(table, row, average), _recomputed(table, base, before)
+    ours, theirs = recomputed(table, row, average), recomputed(table, base, before)
     if ours is None or theirs is None or average.gain is None:
         return
-    slack = 3 * _half(average.decimals) + ours[1] + theirs[1] + EPSILON
+    slack = 3 * half_unit(average.decimals) + ours[1] + theirs[1] + EPSILON
     wrong = [
         name
         for name, stated, (mean, loose) in (
             (row.name, average, ours),
             (base.name, before, theirs),
         )
-        if abs(stated.value - mean) > _half(stated.decimals) + loose + EPSILON
+        if abs(stated.value - mean) > half_unit(stated.decimals) + loose + EPSILON
     ]
     expected = ours[0] - theirs[0]
     if wrong and abs(average.gain - expected) > slack:
@@ -232,11 +229,11 @@ def _grim(table: Table) -> Iterator[Finding]:
 def _grim_text(value: float, items: int, decimals: int) -> str:
     """Say why no count gives a percentage; empty where one does or the test cannot bite."""
     step = 100 / items
-    if step <= 2 * _half(decimals):
+    if step <= 2 * half_unit(decimals):
         return ""
     below = math.floor(value / step)
     for k in (below, below + 1):
-        if k <= items and abs(k * step - value) <= _half(decimals) + EPSILON:
+        if k <= items and abs(k * step - value) <= half_unit(decimals) + EPSILON:
             return ""
     near = " or ".join(f"{k * step:.{decimals}f} ({k})" for k in (below, below + 1) if k <= items)
     return (
@@ -246,114 +243,15 @@ def _grim_text(value: float, items: int, decimals: int) -> str:
 
 
 def _errors(table: Table) -> Iterator[Finding]:
-    """Hold each cell's ± against what its number of items allows."""
-    if table.plus_minus == "not stated":
-        return
-    factor = 1.0 if table.plus_minus == "standard error" else 1.959964
-    for row in table.models.values():
-        for key, score in row.scores.items():
-            column = table.benchmarks[key]
-            if score.pm is None or not 0 <= score.value <= 100:
-                continue
-            digits = _digits(score.pm)
-            yield from _error(row.name, column, score.value, score.pm, factor, digits)
+    from checks.audit_errors import average_errors, errors
 
-
-def _error(
-    model: str, column: Benchmark, value: float, pm: float, factor: float, digits: int
-) -> Iterator[Finding]:
-    items, half = column.items, _half(digits)
-    # The most that scores within 0..1 with this mean can vary (Bhatia and Davis 2000), for the
-    # highest and the lowest mean that are printed so.
-    moved = (value - _half(column.decimals), value, value + _half(column.decimals))
-    spreads = [math.sqrt(max(0.0, v * (100 - v))) for v in moved]
-    if items is None or items < 2:
-        if pm - half > factor * max(spreads):
-            text = f"± {pm} is more than any number of items allows at {value}%."
-            yield Finding(model, column.key, "standard error", text, "certain")
-        return
-    most = factor * max(spreads) / math.sqrt(items - 1)
-    least = factor * min(spreads) / math.sqrt(items)
-    said = f"± {pm:.{digits}f}, but {value}% of {items:,} items"
-    if pm - half > most * GROSS:
-        text = f"{said} can have at most ± {most:.{digits}f}: no scores from 0 to 1 vary more."
-        yield Finding(model, column.key, "standard error", text, "certain")
-    elif pm - half > most * SLACK:
-        text = f"{said} should have at most ± {most:.{digits}f}."
-        yield Finding(model, column.key, "standard error", text, "likely")
-    elif column.metric == "accuracy" and (pm + half) * GROSS < least:
-        text = f"{said} has ± {least:.{digits}f}: right and wrong answers cannot vary less."
-        yield Finding(model, column.key, "standard error", text, "certain")
-    elif column.metric == "accuracy" and (pm + half) * SLACK < least:
-        text = f"{said} should have ± {least:.{digits}f}."
-        yield Finding(model, column.key, "standard error", text, "likely")
-
-
-def _digits(value: float) -> int:
-    """Give the decimals that a number was written with; a last zero is lost, which only widens."""
-    return max(1, len(f"{value:.10f}".rstrip("0").partition(".")[2]))
-
-
-def _average_errors(table: Table) -> Iterator[Finding]:
-    """Hold the ± of averages against the columns' items, taking the columns as independent."""
-    cells = []
-    for row in table.models.values():
-        for average in row.averages:
-            if average.pm is None or any(key not in row.scores for key in average.over):
-                continue
-            bounds = _average_bounds(table, row, average)
-            if bounds is not None:
-                cells.append((row.name, average, *bounds))
-    readings = {"standard error": 1.0, "95% interval": 1.959964}
-    if table.plus_minus in readings:
-        factor = readings[table.plus_minus]
-        for name, average, low, high in cells:
-            half = _half(_digits(average.pm or 0))
-            pm = average.pm or 0.0
-            if pm - half > factor * high * SLACK or (pm + half) * SLACK < factor * low:
-                text = (
-                    f"± {pm} where independent columns of these sizes give ± "
-                    f"{factor * low:.2f} to {factor * high:.2f} ({table.plus_minus})."
-                )
-                yield Finding(name, f"{average.name} ±", "standard error", text, "likely")
-        return
-    odd = [
-        (name, average.pm)
-        for name, average, low, high in cells
-        if all(
-            not low * f / SLACK - 0.005 <= (average.pm or 0) <= high * f * SLACK + 0.005
-            for f in readings.values()
-        )
-    ]
-    if odd:
-        lows, highs = [c[2] for c in cells], [c[3] for c in cells]
-        text = (
-            f"the ± of {len(odd)} of {len(cells)} averages ({min(p or 0 for _, p in odd)} to "
-            f"{max(p or 0 for _, p in odd)}) are neither standard errors ({min(lows):.2f} to "
-            f"{max(highs):.2f}) nor 95% half-widths ({1.96 * min(lows):.2f} to "
-            f"{1.96 * max(highs):.2f}) of independent columns with these numbers of items. The "
-            "table does not say what ± means."
-        )
-        who = odd[0][0] if len(odd) == 1 else "*"
-        yield Finding(who, "average ±", "standard error", text, "note")
-
-
-def _average_bounds(table: Table, row: ModelRow, average: Average) -> tuple[float, float] | None:
-    """Give the least and most standard error of an average, in points: rubric scores vary less."""
-    low = high = 0.0
-    for key in average.over:
-        column, value = table.benchmarks[key], row.scores[key].value
-        if column.items is None or not 0 <= value <= 100:
-            return None
-        variance = value * (100 - value) / column.items
-        high += variance
-        low += variance if column.metric == "accuracy" else 0.0
-    return math.sqrt(low) / len(average.over), math.sqrt(high) / len(average.over)
+    yield from errors(table)
+    yield from average_errors(table)
 
 
 def _comparisons(table: Table) -> Iterator[Finding]:
     for pair in table.comparisons:
-        who, cell, half = f"{pair.model} vs {pair.against}", pair.name, _half(pair.decimals)
+        who, cell, half = f"{pair.model} vs {pair.against}", pair.name, half_unit(pair.decimals)
         total = math.fsum((pair.win, pair.tie, pair.loss))
         if abs(total - 100) > 3 * half + EPSILON:
             text = (

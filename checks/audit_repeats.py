@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from statistics import stdev
 
-from checks.audit import EPSILON, LIKELY, Certainty, Finding
+from checks.audit import EPSILON, LIKELY, Certainty, Finding, half_unit, recomputed
 from checks.tables import ModelRow, Table
 
 __all__ = ["repeats"]
@@ -90,13 +90,11 @@ def _odds(chance: float) -> str:
 
 def _averaged(table: Table, rows: tuple[ModelRow, ModelRow], key: str) -> str:
     """Say whether the printed averages were computed with the repeated value."""
-    from checks.audit import _half, _recomputed
-
     agree = []
     for row in rows:
         for average in row.averages:
-            again = _recomputed(table, row, average) if key in average.over else None
-            if again and abs(average.value - again[0]) <= _half(average.decimals) + again[1]:
+            again = recomputed(table, row, average) if key in average.over else None
+            if again and abs(average.value - again[0]) <= half_unit(average.decimals) + again[1]:
                 agree.append(row.name)
                 break
     if len(agree) == 2:

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from typing import NamedTuple
 
 __all__ = [
     "LEVEL",
     "POWER",
     "Interval",
+    "clustered_error",
     "finite_interval",
     "items_needed",
     "mean_interval",
     "mean_items_needed",
     "mean_smallest_margin",
+    "share_interval",
     "smallest_margin",
     "wilson",
 ]
@@ -112,17 +110,8 @@ def mean_interval(
             where items were repeated.
         level: coverage.
     """
-    import numpy as np
-
-    values = np.asarray(scores, dtype=float)
-    if values.size == 0:
-        raise ValueError("no interval for no scores")
-    names = list(clusters) if clusters is not None else list(range(values.size))
-    codes = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    groups = np.array([codes[name] for name in names])
-    count = len(codes)
-    mean = float(values.mean())
-    error = _clustered_error(values, groups, count)
+    names = list(clusters) if clusters is not None else list(range(len(scores)))
+    mean, error, count = clustered_error(scores, names)
     if error < 1e-12:
         bounded = min(1.0, max(0.0, mean))
         low, high = wilson(bounded * count, count, level)
@@ -131,23 +120,32 @@ def mean_interval(
     from scipy.stats import t
 
     half = float(t.ppf((1 + level) / 2, count - 1)) * error
-    method = "Student t" if count == values.size else f"Student t, {count:,} clusters"
+    method = "Student t" if count == len(scores) else f"Student t, {count:,} clusters"
     return Interval(mean, error, mean - half, mean + half, method)
 
 
-def _clustered_error(values: NDArray[np.float64], groups: NDArray[np.int_], count: int) -> float:
+def clustered_error(
+    values: Sequence[float], clusters: Sequence[Hashable]
+) -> tuple[float, float, int]:
+    """Give the mean, its clustered standard error (0 for a single cluster), and the clusters."""
     import numpy as np
 
+    numbers = np.asarray(values, dtype=float)
+    if numbers.size == 0:
+        raise ValueError("no mean of no values")
+    codes = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
+    count, mean = len(codes), float(numbers.mean())
     if count < 2:
-        return 0.0
-    if count == values.size:
-        return float(values.std(ddof=1) / math.sqrt(values.size))
+        return mean, 0.0, count
+    if count == numbers.size:
+        return mean, float(numbers.std(ddof=1) / math.sqrt(count)), count
     from statsmodels.regression.linear_model import OLS
 
-    fit = OLS(values, np.ones(values.size)).fit(
+    groups = np.array([codes[name] for name in clusters])
+    fit = OLS(numbers, np.ones(numbers.size)).fit(
         cov_type="cluster", cov_kwds={"groups": groups}, use_t=True
     )
-    return float(fit.bse[0])
+    return mean, float(fit.bse[0]), count
 
 
 def smallest_margin(rate: float, n: int, level: float = LEVEL, power: float = POWER) -> float:

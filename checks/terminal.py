@@ -59,6 +59,9 @@ def print_verdict(verdict: Mapping[str, Any], console: Console | None = None) ->
     for why, titles in margins.items():
         names = "" if len(margins) == 1 else f" of {', '.join(titles)}"
         out.print(_text(f"Margin{names}: {why}.", "dim"), soft_wrap=not out.is_terminal)
+    for drift in verdict["triangle"]:
+        for said in drift_lines(drift):
+            out.print(Text(said), soft_wrap=not out.is_terminal)
     for note in verdict["notes"]:
         out.print(_text(f"Note: {note}", "dim"), soft_wrap=not out.is_terminal)
     out.print()
@@ -125,6 +128,15 @@ def number(value: float | None, digits: int, *, signed: bool = False) -> str:
     if value is None:
         return "—"
     return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
+
+
+def drift_lines(drift: Mapping[str, Any]) -> list[str]:
+    """Say a benchmark's evaluation drift and training drift, a line each."""
+    title, seen, training = drift["title"], drift["evaluation"], drift["training"]
+    lines = [f"{title}, evaluation drift, {seen['verdict']}: {seen['reason']}"]
+    if training is None:
+        return [*lines, f"{title}, training drift: no item was scored on both sides."]
+    return [*lines, f"{title}, training drift, {training['verdict']}: {training['reason']}"]
 
 
 def _before(row: Mapping[str, Any]) -> str:

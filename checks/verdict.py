@@ -38,6 +38,7 @@ def judge(
     allow_partial: bool = False,
     failed: Mapping[str, str] | None = None,
     base_items: Mapping[str, Sequence[Item]] | None = None,
+    reference_items: Mapping[str, Sequence[Item]] | None = None,
     loss: Sequence[Mapping[str, Any]] | None = None,
     provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -54,6 +55,8 @@ def judge(
         allow_partial: missing items make the result a sample instead of invalid.
         failed: benchmark -> message of the failed task.
         base_items: the untrained model's items, shown as "before", without a verdict.
+        reference_items: the released weights' items in the same harness; given them, the verdict
+            splits the difference into evaluation drift and training drift (``triangle``).
         loss: [{"step", "loss", …}], copied for the report.
         provenance: what was run, with which versions and hashes, passed through as it is.
 
@@ -87,6 +90,20 @@ def judge(
         )
         for key in dict.fromkeys(benchmarks)
     ]
+    drifts: list[dict[str, Any]] = []
+    if reference_items is not None:
+        from checks.triangle import triangle
+
+        drifts = triangle(
+            ours=items,
+            reference=reference_items,
+            table=table,
+            model=model,
+            benchmarks=[row["benchmark"] for row in rows],
+            margins={row["benchmark"]: row["margin"] for row in rows},
+            planned=planned,
+            allow_partial=allow_partial,
+        )
     found = {row["verdict"] for row in rows}
     overall = next(word for word in WORST_FIRST if word in found)
     origin = dict(provenance or {})
@@ -101,6 +118,7 @@ def judge(
         "table": {"name": table.name, "source": table.source, "sha256": table.sha256},
         "benchmarks": rows,
         "averages": _averages(rows, entry.averages),
+        "triangle": drifts,
         "notes": _notes(rows, tier, origin),
         "next": _next(rows, overall, tier, origin),
         "loss": [dict(point) for point in loss or ()],

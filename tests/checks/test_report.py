@@ -137,7 +137,7 @@ class Reader(HTMLParser):
         if tag not in {"meta", "link", "input", "line", "rect", "circle", "polyline"}:
             self.inside.append(dict(attrs).get("id"))
 
-    def handle_endtag(self, tag: str) -> None:
+    def handle_endtag(self, tag: str) -> None:  # noqa: ARG002
         if self.inside:
             self.inside.pop()
 
@@ -206,7 +206,7 @@ def test_a_page_without_items_loss_or_scores_is_drawn_too(
 def test_the_forest_plot_draws_what_the_verdict_says(verdict: dict[str, Any]) -> None:
     for width in WIDTHS.values():
         svg = forest(verdict["benchmarks"], width)
-        root = ElementTree.fromstring(svg)
+        root = ElementTree.fromstring(svg)  # noqa: S314
         kinds = [element.get("class", "").split()[0] for element in root if element.get("class")]
         assert kinds.count("band") == 3
         assert kinds.count("observed") == 3
@@ -223,7 +223,7 @@ def test_the_forest_plot_draws_what_the_verdict_says(verdict: dict[str, Any]) ->
 
 def test_the_loss_curve_leaves_out_what_is_not_finite() -> None:
     points = [{"step": i, "loss": math.nan if i == 3 else 1 / i} for i in range(1, 9)]
-    root = ElementTree.fromstring(loss_curve([*points, {"step": 9}], 760))
+    root = ElementTree.fromstring(loss_curve([*points, {"step": 9}], 760))  # noqa: S314
     (line,) = (e for e in root if e.get("class") == "curve")
     assert len(line.get("points", "").split()) == 7
     assert loss_curve(points[:1], 760) == ""
@@ -242,7 +242,7 @@ def test_markdown_escapes_and_says_the_same(verdict: dict[str, Any]) -> None:
 def test_junit_counts_failures_errors_and_skips(verdict: dict[str, Any], tmp_path: Path) -> None:
     odd = copy.deepcopy(verdict)
     odd["benchmarks"][0]["reason"] += " \x00 & <b>"
-    root = ElementTree.parse(write_junit(odd, tmp_path / "junit.xml")).getroot()
+    root = ElementTree.parse(write_junit(odd, tmp_path / "junit.xml")).getroot()  # noqa: S314
     assert {k: root.get(k) for k in ("tests", "failures", "errors", "skipped")} == {
         "tests": "4",
         "failures": "1",
