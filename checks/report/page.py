@@ -23,13 +23,18 @@ ITEMS_SHOWN = 150  # of each benchmark; the whole files lie beside the page
 TEXT_SHOWN = 6000  # characters of a question or response
 
 
-def write_report(verdict: Mapping[str, Any], out_dir: Path, items_dir: Path | None) -> Path:
+def write_report(
+    verdict: Mapping[str, Any],
+    out_dir: Path,
+    items_dir: Path | Mapping[str, Sequence[Item]] | None,
+) -> Path:
     """Write ``out_dir/index.html``.
 
     Args:
         verdict: the content of verdict.json.
         out_dir: the folder of the page; made where it is missing.
-        items_dir: a folder or file of items for the browser of items, or None.
+        items_dir: a folder or file of items for the browser of items, or benchmark -> items
+            where they were read already, or None.
 
     Returns:
         The page.
@@ -52,7 +57,7 @@ def write_report(verdict: Mapping[str, Any], out_dir: Path, items_dir: Path | No
     style = (HERE / "page.css").read_text(encoding="utf-8")
     script = (HERE / "page.js").read_text(encoding="utf-8")
     rows = verdict["benchmarks"]
-    groups = by_benchmark(read_items(items_dir)) if items_dir and items_dir.exists() else {}
+    groups = _groups(items_dir)
     shown = [_browsed(row, groups.get(row["benchmark"], [])) for row in rows]
     page = environment.get_template("page.html.j2").render(
         v=verdict,
@@ -77,6 +82,12 @@ def write_report(verdict: Mapping[str, Any], out_dir: Path, items_dir: Path | No
     target = Path(out_dir) / "index.html"
     write_atomically(target, page)
     return target
+
+
+def _groups(items: Path | Mapping[str, Sequence[Item]] | None) -> Mapping[str, Sequence[Item]]:
+    if items is None or isinstance(items, Mapping):
+        return items or {}
+    return by_benchmark(read_items(items)) if items.exists() else {}
 
 
 def _hash(text: str) -> str:

@@ -186,7 +186,9 @@ def test_a_long_file_of_items_is_cut_and_the_page_says_so(
 ) -> None:
     many = [Item("medqa", str(i), float(i % 2), response="x" * 9000) for i in range(2000)]
     write_items(tmp_path / "items" / "medqa.jsonl", many)
-    text = write_report(verdict, tmp_path / "out", tmp_path / "items").read_text(encoding="utf-8")
+    page = write_report(verdict, tmp_path / "out", tmp_path / "items")
+    text = page.read_text(encoding="utf-8")
+    assert write_report(verdict, tmp_path / "out", {"medqa": many}).read_text("utf-8") == text
     assert text.count("<details") == ITEMS_SHOWN
     assert f"{ITEMS_SHOWN} of 2,000 are shown here" in text
     assert "more characters are in the items" in text
