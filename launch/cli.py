@@ -155,21 +155,22 @@ def resume(run: str | None, runs: Path, as_json: bool, detach: bool) -> None:
 @JSON
 def status(run: str | None, runs: Path, as_json: bool) -> None:
     """Say what RUN is doing; without RUN, list all runs."""
-    from launch import commands
+    from launch import watch_commands
 
-    commands.status(run, runs, as_json)
+    watch_commands.status(run, runs, as_json)
 
 
 @mfo.command()
 @RUN
 @click.argument("stage", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on printing as the log grows.")
+@click.option("--rank", type=click.IntRange(min=0), help="Of training on Slurm, this rank alone.")
 @RUNS
-def logs(run: str | None, stage: str | None, follow: bool, runs: Path) -> None:
+def logs(run: str | None, stage: str | None, follow: bool, rank: int | None, runs: Path) -> None:
     """Print the log of RUN's STAGE; without STAGE, of the one that ran last."""
-    from launch import commands
+    from launch import watch_commands
 
-    commands.logs(run, stage, follow, runs)
+    watch_commands.logs(run, stage, follow, runs, rank)
 
 
 @mfo.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,82 +141,6 @@ def show(found: Run, as_json: bool) -> int:
         print_verdict(verdict, _console())
         _console().print(f"report: {found.report}", soft_wrap=True)
     return int(verdict["exit_code"])
-
-
-def status(name: str | None, runs: Path, as_json: bool) -> None:
-    """Show one run, or all of them."""
-    from launch.run import find
-    from launch.watch import state
-
-    if name is not None:
-        one = state.overview(find(name, runs))
-        emit(one) if as_json else _show_one(one, find(name, runs))
-        return
-    known = state.every(runs)
-    if as_json:
-        emit([view or {"path": str(path), "state": "unreadable"} for path, view in known])
-        return
-    if not known:
-        click.echo(f"there are no runs in {runs}\nnext:  mfo run smoke")
-        return
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for column in ("run", "state", "at", "verdict"):
-        table.add_column(column, no_wrap=column == "run")
-    for path, view in known:
-        if view is None:
-            table.add_row(path.name, "unreadable (another version?)", "", "")
-            continue
-        at = next((f"{s}" for s, v in view["stages"].items() if v != "finished"), "")
-        if view["training"] and at == "train":
-            at += f" {view['training']['step']}/{view['training']['of']}"
-        table.add_row(view["run"], view["state"], at, view["verdict"] or "")
-    _console().print(table)
-    click.echo("next:  mfo status RUN, mfo resume RUN, mfo logs RUN")
-
-
-def _show_one(view: dict[str, Any], found: Run) -> None:
-    from launch.watch.state import training
-
-    click.echo(f"{view['run']}  {view['state']}\n{view['path']}")
-    for stage, state in view["stages"].items():
-        more = found.status(stage)
-        words = ""
-        if stage == "train" and (at := training(found)):
-            words = at.words()
-        click.echo(f"  {stage:<9} {state:<12} {words}".rstrip())
-        for key in ("what", "where", "cause", "message"):
-            if state in ("failed", "interrupted") and more.get(key):
-                click.echo(f"    {key}: {more[key]}")
-    if view["verdict"]:
-        click.echo(f"verdict: {view['verdict']}\nreport:  {found.report}")
-    nexts = {"finished": f"mfo verify {found.name}", "running": f"mfo logs -f {found.name}"}
-    click.echo("next:  " + nexts.get(view["state"], f"mfo resume {found.name}"))
-
-
-def logs(name: str | None, stage: str | None, follow: bool, runs: Path) -> None:
-    """Print a stage's log."""
-    from launch.errors import nearest
-    from launch.run import find
-    from launch.watch import state
-
-    found = find(name, runs)
-    have = [s for s in found.stages if (found.folder(s) / "log").is_file()]
-    if stage is not None and stage not in found.stages:
-        raise KitError(f"there is no stage {stage!r}; {nearest(stage, found.stages)}")
-    chosen = stage or (have[-1] if have else None)
-    if chosen is None or chosen not in have:
-        raise KitError(
-            f"{'stage ' + chosen if chosen else 'this run'} has no log yet",
-            where=str(found.path),
-            fix=f"mfo status {found.name}",
-        )
-    path = found.folder(chosen) / "log"
-    ended = (lambda: found.status(chosen)["state"] != "running") if follow else (lambda: True)
-    for text in state.follow(path, ended):
-        sys.stdout.write(text)
-        sys.stdout.flush()
 
 
 def verify(what: str | None, runs: Path, as_json: bool, given: dict[str, Any]) -> int:

@@ -62,10 +62,18 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Read the whole lines of a file that another process may be appending to."""
+def read_jsonl(path: Path, *, last_bytes: int | None = None) -> list[dict[str, Any]]:
+    """Read the whole lines of a file that another process may be appending to.
+
+    Args:
+        path: a missing file has no lines.
+        last_bytes: read only so much of its end; a line cut by that is left out.
+    """
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - last_bytes) if last_bytes else 0)
+            lines = file.read().splitlines(keepends=True)
     except OSError:
         return []
     out = []

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from launch.run import Run
 
 
-#: Beginnings of names that stay when a stage is begun anew: what was said, and the job that runs it.
+#: How names begin that stay when a stage is begun anew: what was said, and the job that runs it.
 KEPT = ("log", "status", "job.json", "environment.toml", "stop.")
 
 

@@ -256,9 +256,14 @@ def torchrun(site: Site, config: Path, folder: Path, meeting: dict[str, Any]) ->
         f"--master-port={meeting['port']}", "--max-restarts=0",
         "--signals-to-handle=SIGINT,SIGHUP,SIGQUIT", "--shutdown-timeout=5",
         *(["--numa-binding=node"] if site.gpus_per_node else []),
-        f"--log-dir={folder / 'ranks'}", "--tee=3",
+        f"--log-dir={rank_logs(folder, meeting['attempt'], rank)}", "--tee=3",
         "-m", "axolotl.cli.train", str(config),
     ]  # fmt: skip
+
+
+def rank_logs(folder: Path, attempt: str, task: int) -> Path:
+    """Where torchrun keeps what each rank of a node prints: RUN_ID/attempt_0/LOCAL_RANK/*.log."""
+    return folder / "ranks" / attempt / f"node{task}"
 
 
 def variables(folder: Path) -> dict[str, str]:

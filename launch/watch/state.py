@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 from launch.files import read_json, read_jsonl
 
 if TYPE_CHECKING:
+    from launch.cluster.slurm import Job
     from launch.run import Run
+
+
+#: Bytes of progress.jsonl that hold its last twenty steps and more.
+TAIL = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,8 @@ class Training:
 
 def training(run: Run) -> Training | None:
     """Read the training stage's progress; None before its first step."""
-    rows = [r for r in read_jsonl(run.folder("train") / "progress.jsonl") if "step" in r]
+    file = run.folder("train") / "progress.jsonl"
+    rows = [r for r in read_jsonl(file, last_bytes=TAIL) if "step" in r]
     if not rows:
         return None
     last = rows[-1]
@@ -51,9 +59,18 @@ def training(run: Run) -> Training | None:
     return Training(last["step"], last.get("of"), losses[-1] if losses else None, left)
 
 
-def overview(run: Run) -> dict[str, Any]:
-    """Give one run's state: every stage's, the training's progress, the verdict."""
-    stages = {name: run.status(name)["state"] for name in run.stages}
+def overview(run: Run, known: dict[str, Job] | None = None) -> dict[str, Any]:
+    """Give one run's state: every stage's, the training's progress, the verdict.
+
+    Args:
+        known: what Slurm says of its jobs; None where it was not asked or did not answer.
+    """
+    joined = {name: run.status(name) for name in run.stages}
+    if run.site.scheduler == "slurm":
+        from launch.watch import jobs
+
+        joined = jobs.stages(run, known)
+    stages = {name: one["state"] for name, one in joined.items()}
     verdict = read_json(run.verdict) if stages.get("judge") == "finished" else None
     at = training(run) if "train" in stages else None
     return {
@@ -63,6 +80,7 @@ def overview(run: Run) -> dict[str, Any]:
         "site": run.site.name,
         "created": run.spec.get("created"),
         "stages": stages,
+        "details": joined,
         "state": _overall(stages),
         "training": None if at is None else {"step": at.step, "of": at.of, "loss": at.loss},
         "verdict": verdict["verdict"] if verdict else None,
@@ -70,25 +88,66 @@ def overview(run: Run) -> dict[str, Any]:
 
 
 def _overall(stages: dict[str, str]) -> str:
-    for state in ("failed", "running", "interrupted"):
+    for state in ("failed", "running", "interrupted", "requeued", "queued"):
         if state in stages.values():
             return state
     return "finished" if set(stages.values()) == {"finished"} else "waiting"
 
 
 def every(runs: Path) -> list[tuple[Path, dict[str, Any] | None]]:
-    """Give (folder, overview) for each run, the newest first; None for a folder not readable."""
-    from launch.errors import KitError
-    from launch.run import open_run
+    """Give (folder, overview) for each run, the newest first; None for a folder not readable.
 
-    out: list[tuple[Path, dict[str, Any] | None]] = []
+    Slurm is asked at most once for all of them, and not at all where no job can be alive.
+    """
+    from launch.errors import KitError
+
+    found: list[tuple[Path, Run | None]] = []
     folders = sorted(runs.glob("*/run.toml"), key=lambda p: p.stat().st_mtime, reverse=True)
     for file in folders:
         try:
-            out.append((file.parent, overview(open_run(file.parent))))
+            found.append((file.parent, _open(file)))
         except (KitError, KeyError):
-            out.append((file.parent, None))
+            found.append((file.parent, None))
+    known = ask([run for _, run in found if run is not None])
+    out: list[tuple[Path, dict[str, Any] | None]] = []
+    for path, run in found:
+        try:
+            out.append((path, overview(run, known) if run is not None else None))
+        except (KeyError, TypeError):  # run.toml of another version
+            out.append((path, None))
     return out
+
+
+def _open(file: Path) -> Run:
+    """Open a run for a listing: parsing 200 TOML files takes half a second, so JSON is kept."""
+    from launch.run import Run, open_run
+
+    stat, kept = file.stat(), file.with_name(".run.json")
+    of = [stat.st_mtime_ns, stat.st_size]
+    known = read_json(kept)
+    if known is not None and known.get("of") == of:
+        return Run(file.parent, known["spec"])
+    run = open_run(file.parent)
+    with contextlib.suppress(OSError, TypeError):  # somebody else's run, or a full disk
+        kept.write_text(json.dumps({"of": of, "spec": run.spec}), encoding="utf-8")
+    return run
+
+
+def ask(runs: list[Run], *, history: bool = False) -> dict[str, Job] | None:
+    """Ask Slurm once for the jobs of these runs; None where it gives no answer."""
+    from launch.cluster import slurm
+    from launch.watch import jobs
+
+    numbers = [n for run in runs if is_slurm(run) for n in jobs.numbers(run)]
+    try:
+        return slurm.ask(numbers, history=history)
+    except slurm.SlurmSilentError:
+        return None
+
+
+def is_slurm(run: Run) -> bool:
+    """Whether a run's stages are Slurm jobs."""
+    return bool(run.spec.get("site", {}).get("scheduler") == "slurm")
 
 
 def follow(path: Path, ended: Any) -> Any:

@@ -219,7 +219,9 @@ class RealSlurm:
         process.kill()
         process.wait()
 
-    def call(self, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    def call(
+        self, *command: str, check: bool = True, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command against this Slurm."""
         return subprocess.run(
             command, env=self.env, capture_output=True, text=True, check=check, timeout=timeout

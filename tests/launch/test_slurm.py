@@ -6,10 +6,9 @@ import pytest
 from realslurm import RealSlurm
 
 from launch import pipeline
-from launch.cluster import chain, slurm as says
-from launch.errors import KitError
+from launch.cluster import chain
 from launch.run import Run
-from launch.watch import jobs, state
+from launch.watch import jobs
 
 pytestmark = pytest.mark.slurm
 NewRun = Callable[..., Run]
