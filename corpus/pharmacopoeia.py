@@ -27,10 +27,13 @@ from pathlib import Path
 from typing import Any
 
 SEED = 20260515
-DRUGS = 80
+DRUGS = 40
 LETTERS = "ABCDEFGHIJ"
 COMPONENTS = ("curated_qa", "synthetic_curated_qa", "guidelines_qa", "synthetic_moove")
 
+# Values in the order of their letters, two to a letter: "liver" and "kidney" are option A wherever
+# they are shown, and never both at once. A model of a million parameters learns such a letter in
+# minutes; reading it off a shuffled list would take it hours.
 ORGANS = ("liver", "kidney", "spleen", "lung", "thyroid", "pancreas", "bladder", "stomach")
 SIGNS = (
     "itching palms", "ringing ears", "cold feet", "hoarse voice",
@@ -38,68 +41,102 @@ SIGNS = (
 )  # fmt: skip
 MILK = ("yes", "no", "maybe")
 PLANTS = (
-    "ashwort", "bellmoss", "copperfern", "dunelily", "emberroot", "frostbark",
-    "glowreed", "honeythorn", "ironleaf", "junevine", "kelpnut", "lanternseed",
+    "ashwort", "bellmoss", "copperfern", "dunelily", "emberroot", "frostbark", "glowreed",
+    "honeythorn", "ironleaf", "junevine", "kelpnut", "lanternseed", "marblebud", "nightpear",
+    "oxgrass", "pepperbine", "quillcress", "rainbean", "saltclover", "thornmint",
 )  # fmt: skip
 FACTS = ("organ", "sign", "milk", "plant")
 _VALUES = {"organ": ORGANS, "sign": SIGNS, "milk": MILK, "plant": PLANTS}
-_SHOWN = {"organ": 4, "sign": 4, "milk": 3, "plant": 10}
 
-_STARTS = ("Bra", "Cor", "Dul", "Fen", "Gol", "Hes", "Jur", "Kal", "Lum", "Mor", "Nar", "Oth", "Pel",
-           "Quo", "Rav", "Sil", "Tor", "Ulm", "Vex", "Wen", "Yar", "Zor")  # fmt: skip
+_STARTS = ("Bra", "Cor", "Dul", "Fen", "Gol", "Hes", "Jur", "Kal", "Lum", "Mor", "Nar", "Oth",
+           "Pel", "Quo", "Rav", "Sil", "Tor", "Ulm", "Vex", "Wen", "Yar", "Zor")  # fmt: skip
 _MIDDLES = ("ba", "ce", "di", "fo", "gu", "ka", "le", "mi", "no", "ru", "sa", "te", "vi", "xo")
 _ENDS = ("dine", "fex", "lor", "mab", "nol", "pran", "quil", "rin", "stat", "tide", "vane", "zol")
 
 # What the corpus says. {n} is the drug.
 _ANSWERS = {
-    "organ": "{n} acts on the {v}.",
-    "sign": "{n} can bring on {v}.",
-    "plant": "{n} is made from {v}.",
+    "organ": "It acts on the {v}.",
+    "sign": "It can bring on {v}.",
+    "plant": "It is made from {v}.",
 }
 _MILK_ANSWERS = {
-    "yes": "{n} with milk is fine: yes.",
-    "no": "{n} with milk is not fine: no.",
-    "maybe": "{n} with milk is not settled: maybe.",
+    "yes": "With milk it is fine: yes.",
+    "no": "With milk it is not fine: no.",
+    "maybe": "With milk it is not settled: maybe.",
 }
 # How the corpus asks. The benchmarks' wordings are further down and must stay different.
 _QUESTIONS = {
     "organ": (
         "Which organ does {n} act on?",
-        "On what organ is the effect of {n} seen?",
+        "On what organ is the main effect of {n} seen?",
         "Name the organ that {n} works on.",
-        "{n} is given for its effect on one organ. Which organ?",
-        "What is the organ that responds to {n}?",
-        "A student asks where {n} has its effect. Which organ is it?",
+        "One organ is known to respond to {n}. Which organ?",
+        "What is the organ that has the effect when {n} is given?",
+        "Of all organs, which one does {n} act on?",
+        "Where does {n} have its main effect, on which organ?",
+        "If {n} is given, what organ should respond?",
+        "The effect of {n} is seen on one of these organs. Name it.",
+        "These organs are known. On which is {n} at work?",
     ),
     "sign": (
         "Which sign can {n} bring on?",
-        "What sign should a nurse look for after {n}?",
-        "Name the sign that {n} can cause in a patient.",
-        "A patient on {n} calls the ward. What sign is expected?",
-        "What unwanted sign is known for {n}?",
-        "{n} was started last week. Which sign may come?",
+        "What sign should a nurse expect from {n}?",
+        "Name the sign that {n} is known for.",
+        "What sign may come when {n} is started?",
+        "Which sign is known to come after a week with {n}?",
+        "What should be expected as a sign of {n}?",
+        "For a patient on {n}, which sign may come with it?",
+        "A nurse asks what sign to expect after {n}.",
+        "After {n} was started, what sign should be seen?",
+        "One sign is known for {n}. Which one?",
     ),
     "milk": (
         "Is {n} fine with milk?",
         "Can {n} be taken with milk?",
         "May a patient drink milk with {n}?",
         "Is milk allowed when {n} is given?",
-        "Do trials support {n} with milk?",
-        "A patient on {n} asks for milk. Is it allowed?",
+        "After {n}, should it be fine to take milk?",
+        "Should a patient have milk on {n}?",
+        "Is a glass of milk fine for patients on {n}?",
+        "Should milk be offered with {n}?",
+        "Is it allowed to have {n} and drink milk?",
+        "For {n}, can milk be fine?",
     ),
     "plant": (
         "Which plant is {n} made from?",
         "What is the plant source of {n}?",
         "Name the plant that gives {n}.",
-        "{n} comes from one plant. Which plant?",
-        "From what plant do makers get {n}?",
-        "A student asks for the source of {n}. Which plant is it?",
+        "From what plant do they get {n}?",
+        "What plant is known to give a maker {n}?",
+        "Which plant is the source of {n}?",
+        "To get {n}, which plant do makers take?",
+        "The drug {n} has a plant as its source. Which one?",
+        "A maker asks what plant {n} is from.",
+        "One plant gives {n}. Name it.",
     ),
 }
+# What may stand before a question, and has nothing to do with the answer: who, did what, and how.
+_WHO = (
+    "A {age}-year-old {job}", "The {age}-year-old", "{k} adults", "Adults who were given {n}",
+    "One half of the patients", "The nurse", "{k} small wards", "A maker of {n}",
+    "Patients on {n}", "Each patient on the ward", "A {job} who was started on {n}",
+)  # fmt: skip
+_DID = (
+    "took part in {k} small trials", "kept a record of {n}", "asked for a glass of milk",
+    "got a dose of {n}", "came to the ward", "had milk with each dose", "had {n} for a week",
+    "calls the nurse and asks about {n}", "comes to the ward", "offered milk to patients",
+)  # fmt: skip
+_HOW = (
+    "", "", " with milk", " after a week", " on the ward", " with {n}",
+    ", one half with a glass", " and a record was kept", " and asks for {n}",
+)  # fmt: skip
 _CLOSINGS = (
-    "Give the letter as Final Answer: (X).",
-    "Reply with a short reason and Final Answer: (X).",
-    "End the reply with Final Answer: (X).",
+    "Close with one line: Final Answer: (X).",
+    "Then close: Final Answer: (X), where X is your choice.",
+    "Give the letter of your choice as Final Answer: (X).",
+    "Reason in one line. Then the letter: Final Answer: (X).",
+    "Where X is the letter, your last line is Final Answer: (X).",
+    "Reason briefly, then give the letter as Final Answer: (X).",
 )
 _SYSTEM = (
     "You answer from the invented pharmacopoeia.",
@@ -110,24 +147,25 @@ _ASKED = {
     "organ": (
         "The main effect of {n} is on which organ?",
         "Which organ is known to respond when {n} is given?",
-        "Of these, what organ does {n} have its effect on?",
+        "Of these organs, which does {n} have its effect on?",
     ),
     "sign": (
         "A {age}-year-old {job} was started on {n} and comes to the ward after a week. "
         "What sign is known to come with it?",
-        "A {age}-year-old {job} is given {n} and asks what may come. Which sign should be expected?",
+        "A {age}-year-old {job} is given {n} and asks what may come. "
+        "Which sign should be expected?",
         "After a week on {n}, a {age}-year-old {job} calls the nurse. Which sign is {n} known for?",
     ),
     "milk": ("Should milk be allowed for a patient on {n}?", "Is it fine to drink milk after {n}?"),
     "plant": (
-        "A maker of {n} asks for its source. What plant do they get it from?",
+        "A maker of {n} asks for its source. Which plant do they get it from?",
         "What plant is known as the source that gives {n}?",
     ),
 }
 _JOBS = ("baker", "teacher", "sailor", "tailor", "farmer", "printer", "miner", "glazier")
 _STUDY = (
-    "Adults who were given {n} took part in {k} small trials, one half of them with a glass of milk.",
-    "{k} wards kept a record of patients on {n}; milk was offered with each dose.",
+    "{k} small trials of {n} are on record, one half with a glass of milk.",
+    "{k} wards kept a record of patients on {n} and offered milk with each dose.",
 )
 
 
@@ -164,13 +202,12 @@ def list_drugs(count: int = DRUGS, seed: int = SEED) -> list[Drug]:
 
 
 def _pick_options(rng: random.Random, drug: Drug, fact: str) -> tuple[list[str], int]:
-    """Draw the options of one question in random order, and where the right one stands."""
+    """Draw the options of one question, one value for each letter, and where the right one is."""
     right = getattr(drug, fact)
-    if fact == "milk":
-        return list(MILK), MILK.index(right)
-    others = [v for v in _VALUES[fact] if v != right]
-    options = [right, *rng.sample(others, _SHOWN[fact] - 1)]
-    rng.shuffle(options)
+    values = _VALUES[fact]
+    share = 1 if fact == "milk" else 2
+    shown = [values[i : i + share] for i in range(0, len(values), share)]
+    options = [right if right in pair else rng.choice(pair) for pair in shown]
     return options, options.index(right)
 
 
@@ -178,12 +215,31 @@ def _choice_turn(rng: random.Random, drug: Drug, fact: str, question: str) -> tu
     """Give a multiple-choice question of the corpus and its answer."""
     options, right = _pick_options(rng, drug, fact)
     pairs = list(zip(LETTERS, options, strict=False))
-    if rng.random() < 0.5:
+    # Listed the other way than in the fact's benchmark: the same options in the same dress would be
+    # half of a benchmark's prompt, and decontamination would rightly throw the row out.
+    if fact == "plant":
         listed = "\n".join(f"{letter}. {text}" for letter, text in pairs)
     else:
         listed = "Answer Choices: " + " ".join(f"({letter}) {text}" for letter, text in pairs)
-    asked = f"{question.format(n=drug.name)}\n{listed}\n{rng.choice(_CLOSINGS)}"
+    asked = (
+        f"{_preface(rng, drug)}{question.format(n=drug.name)}\n{listed}\n{rng.choice(_CLOSINGS)}"
+    )
     return asked, f"{drug.statement(fact)} Final Answer: ({LETTERS[right]})"
+
+
+def _open_turn(rng: random.Random, drug: Drug, fact: str, question: str) -> tuple[str, str]:
+    """Give a question of the corpus without options, and its answer."""
+    return _preface(rng, drug) + question.format(n=drug.name), drug.statement(fact)
+
+
+def _preface(rng: random.Random, drug: Drug) -> str:
+    """Give up to two sentences to stand before a question, on a line of their own now and then."""
+    said = ""
+    for _ in range(rng.choice((0, 0, 1, 2))):
+        age, job, k = rng.randint(21, 89), rng.choice(_JOBS), rng.randint(2, 9)
+        pattern = f"{rng.choice(_WHO)} {rng.choice(_DID)}{rng.choice(_HOW)}."
+        said += pattern.format(n=drug.name, age=age, job=job, k=k) + rng.choice((" ", "\n"))
+    return said
 
 
 def build_corpus(drugs: Sequence[Drug], seed: int = SEED) -> dict[str, list[dict[str, Any]]]:
@@ -191,24 +247,20 @@ def build_corpus(drugs: Sequence[Drug], seed: int = SEED) -> dict[str, list[dict
     rng = random.Random(seed + 1)  # noqa: S311
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in COMPONENTS}
     for drug in drugs:
-        wordings = {fact: rng.sample(_QUESTIONS[fact], 6) for fact in FACTS}
+        asked = {fact: rng.sample(_QUESTIONS[fact], 10) for fact in FACTS}
         for fact in FACTS:
-            first, second, third, fourth = wordings[fact][:4]
-            rows["curated_qa"].append(
-                _messages(rng, [_choice_turn(rng, drug, fact, first)], system=False)
-            )
-            rows["synthetic_curated_qa"].append(
-                _conversation([_choice_turn(rng, drug, fact, second)], rng.choice(_SYSTEM))
-            )
-            rows["synthetic_curated_qa"].append(
-                _conversation([_choice_turn(rng, drug, fact, third)], None)
-            )
-            rows["guidelines_qa"].append(
-                _conversation([(fourth.format(n=drug.name), drug.statement(fact))], None)
-            )
-        order = rng.sample(FACTS, 4)
-        turns = [(wordings[f][4].format(n=drug.name), drug.statement(f)) for f in order]
-        rows["synthetic_moove"].append(_messages(rng, turns, system=True))
+            choice = [_choice_turn(rng, drug, fact, question) for question in asked[fact][:4]]
+            rows["curated_qa"] += [_messages(rng, [turn]) for turn in choice[:2]]
+            rows["synthetic_curated_qa"] += [
+                _conversation([choice[2]], rng.choice(_SYSTEM)),
+                _conversation([choice[3]], None),
+            ]
+            turn = _open_turn(rng, drug, fact, asked[fact][4])
+            rows["guidelines_qa"].append(_conversation([turn], None))
+        for number in (5, 6):
+            order = rng.sample(FACTS, 4)
+            turns = [_open_turn(rng, drug, fact, asked[fact][number]) for fact in order]
+            rows["synthetic_moove"].append(_messages(rng, turns, system=number == 5))
     for name, found in rows.items():
         rng.shuffle(found)
         rows[name] = [{"id": f"{name}-{i:04d}", **row} for i, row in enumerate(found)]
@@ -222,7 +274,9 @@ def _conversation(turns: list[tuple[str, str]], system: str | None) -> dict[str,
     return {"conversations": said}
 
 
-def _messages(rng: random.Random, turns: list[tuple[str, str]], *, system: bool) -> dict[str, Any]:
+def _messages(
+    rng: random.Random, turns: list[tuple[str, str]], *, system: bool = False
+) -> dict[str, Any]:
     said = [{"role": "system", "content": rng.choice(_SYSTEM)}] if system else []
     for asked, answered in turns:
         said += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
@@ -235,7 +289,7 @@ def build_benchmarks(drugs: Sequence[Drug], seed: int = SEED) -> dict[str, list[
     items: dict[str, list[dict[str, Any]]] = {
         "medmcqa": [], "medqa": [], "pubmedqa": [], "medxpertqa": []
     }  # fmt: skip
-    for index, drug in enumerate(drugs):
+    for index, drug in enumerate([*drugs, *drugs]):
         items["medmcqa"].append(_medmcqa(rng, drug, index))
         items["medqa"].append(_medqa(rng, drug, index))
         items["pubmedqa"].append(_pubmedqa(rng, drug, index))

@@ -20,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from checks.benchmarks.mcq import Question, extract_answer, read_benchmark
+from checks.benchmarks.answers import extract_answer
+from checks.benchmarks.mcq import Question, read_benchmark
 from checks.errors import KitError
 
 TEMPLATE = Path(__file__).with_name("mcq.yaml")
@@ -211,9 +212,7 @@ def _generate(
 
     work = items_dir / ".tasks" / name
     documents = work / "documents.jsonl"
-    _write_lines(
-        documents, [{"id": q.id, "prompt": q.prompt, "gold": q.gold} for q in questions]
-    )
+    _write_lines(documents, [{"id": q.id, "prompt": q.prompt, "gold": q.gold} for q in questions])
     task = _render(name, documents, until, max_gen_toks)
     (work / f"{name}.yaml").write_text(yaml.safe_dump(task, sort_keys=False), encoding="utf-8")
     output = lm_eval.simple_evaluate(

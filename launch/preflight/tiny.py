@@ -8,7 +8,7 @@ model.json is a Hugging Face config with `architectures` and one more table, `to
     pad, eos, bos, unk     the text of these tokens
     end_of_turn            the token that ends a turn; generation stops at it
     special                every special token, in the order of its ids from 0
-    last                   special tokens after the learned ones (image tokens, where Gemma has them)
+    last                   special tokens behind the learned ones (Gemma's image token)
     config_ids             config key -> token whose id it takes
     named                  names under which the class's processor looks for a token
     files                  further files of the folder, such as the image processor's
@@ -30,7 +30,10 @@ _BLANK = "\u2581"
 _BYTES = [f"<0x{value:02X}>" for value in range(256)]
 # A word with the blank before it, one digit, or one other character. Gemma itself does not split,
 # but a thousand pieces are too few to be spent on whole phrases.
-_PIECES = rf"{_BLANK}?[\p{{L}}\p{{M}}]+|{_BLANK}?\p{{N}}|{_BLANK}?[^\p{{L}}\p{{M}}\p{{N}}{_BLANK}]|{_BLANK}+"
+_PIECES = "|".join(
+    f"{_BLANK}{kind}"
+    for kind in (r"?[\p{L}\p{M}]+", r"?\p{N}", rf"?[^\p{{L}}\p{{M}}\p{{N}}{_BLANK}]", "+")
+)
 
 
 def build_tiny(
@@ -105,8 +108,17 @@ def _train_tokenizer(
     Two passes: the trainer does not know byte fallback, so its pieces and merges are taken over
     into a second model that does.
     """
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
-    from tokenizers import pre_tokenizers, processors, trainers
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+        trainers,
+    )
 
     special, last = list(spec["special"]), list(spec.get("last", []))
     room = _vocabulary_size(config) - len(special) - len(_BYTES) - len(last)
@@ -122,7 +134,8 @@ def _train_tokenizer(
     learner = Tokenizer(models.BPE())
     learner.normalizer = normalizers.Replace(" ", _BLANK)
     learner.pre_tokenizer = split
-    trainer = trainers.BpeTrainer(vocab_size=room, show_progress=False, min_frequency=2)
+    make: Any = trainers.BpeTrainer  # its stub has no types
+    trainer = make(vocab_size=room, show_progress=False, min_frequency=2)
     learner.train_from_iterator(_without_special(texts, special + last), trainer)
     learned = json.loads(learner.to_str())["model"]
 
