@@ -138,7 +138,8 @@ def _bootstrap(values: Sequence[float], clusters: Sequence[str]) -> tuple[float,
     size, means = len(codes), np.empty(RESAMPLES)
     if np.ptp(sums / counts) < 1e-12:
         centre, reach = float(sums[0] / counts[0]), wilson(0, size)[1]
-        return max(-1.0, centre - reach), min(1.0, centre + reach)
+        bound = max(1.0, abs(centre))  # rubric scores with penalties may differ by more than 1
+        return max(-bound, centre - reach), min(bound, centre + reach)
     step = max(1, 4_000_000 // size)  # so many resamples at a time keep memory small
     for start in range(0, RESAMPLES, step):
         stop = min(RESAMPLES, start + step)

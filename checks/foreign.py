@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from checks.errors import KitError
@@ -29,7 +29,10 @@ def is_lm_eval(row: Mapping[str, object]) -> bool:
 
 
 def from_lm_eval(
-    rows: Sequence[tuple[str, Mapping[str, object]]], path: Path, benchmark: str | None
+    rows: Sequence[tuple[str, Mapping[str, object]]],
+    path: Path,
+    benchmark: str | None,
+    rubric: Collection[str] = (),
 ) -> list[Item]:
     """Turn the rows of one ``samples_<task>_<time>.jsonl`` into items.
 
@@ -37,6 +40,7 @@ def from_lm_eval(
         rows: (file and line, row) for each line.
         path: the file; its name says which task it was.
         benchmark: the benchmark's name; without it, the task's name without a trailing ``_g``.
+        rubric: benchmarks whose scores may be below 0.
     """
     match = re.match(r"samples_(.+?)_\d{4}-\d\d-\d\dT.*$", path.stem)
     if benchmark is None and match is None:
@@ -57,7 +61,7 @@ def from_lm_eval(
             fix="keep the lines of the filter that the published scores used",
         )
     return [
-        item_from_row(_kit_row(row, where, name), where, name)
+        item_from_row(_kit_row(row, where, name), where, name, rubric)
         for where, row in rows
         if str(row.get("filter", "none")) == chosen
     ]
@@ -100,7 +104,9 @@ def _first(value: object) -> object:
     return value
 
 
-def read_csv(path: Path, data: bytes, benchmark: str | None) -> list[Item]:
+def read_csv(
+    path: Path, data: bytes, benchmark: str | None, rubric: Collection[str] = ()
+) -> list[Item]:
     """Read a CSV file whose header names the kit's keys: id and score, or id, gold and answer.
 
     An empty score is an item that was not scored; an empty answer is one that could not be read.
@@ -135,7 +141,7 @@ def read_csv(path: Path, data: bytes, benchmark: str | None) -> list[Item]:
                     cause="a cut-off line, or a comma in a text without quotes",
                     fix="write the file again",
                 )
-            items.append(item_from_row(_typed(raw, where), where, benchmark))
+            items.append(item_from_row(_typed(raw, where), where, benchmark, rubric))
     except csv.Error as error:
         where = f"{path}:{reader.line_num}"
         raise KitError(f"line {reader.line_num} is not valid CSV: {error}", where=where) from None
@@ -146,15 +152,15 @@ def read_csv(path: Path, data: bytes, benchmark: str | None) -> list[Item]:
 
 def _typed(raw: Mapping[str, str], where: str) -> dict[str, object]:
     row: dict[str, object] = {k: v for k, v in raw.items() if v != "" or k == "id"}
-    for key, kind in (("score", float), ("repeat", int)):
+    for key, kind in (("score", float), ("repeat", int), ("seed", int)):
         if key in raw:
             try:
-                row[key] = kind(raw[key]) if raw[key].strip() else (None if key == "score" else 0)
+                row[key] = kind(raw[key]) if raw[key].strip() else (0 if key == "repeat" else None)
             except ValueError:
                 raise KitError(
                     f"{key} is {raw[key]!r}, not a number",
                     where=where,
-                    fix="a score is a number from 0 to 1; repeat counts from 0",
+                    fix="a score is a number from 0 to 1; repeat and seed are whole numbers",
                 ) from None
     if "answer" in raw and "gold" in raw:
         row["answer"] = raw["answer"].strip() or None

@@ -7,6 +7,11 @@ Two kinds of row are understood::
 
 An answer of ``null`` says that none could be read out of the response. Such an item scores 0, as
 the published evaluations score it, and is counted as *unparsed* wherever the score is shown.
+
+A score is a share of what the item can earn, 0..1. Rubric scores (``metric = "mean"`` in the
+published table) may carry penalties and are read unclipped: from -10 to 1. They cannot exceed 1,
+as no more than all points can be earned; below -10 a number is taken for raw points rather than
+for a share. Rows of several training seeds are told apart by ``"seed": 42``.
 lm-evaluation-harness's ``samples_*.jsonl`` and CSV files are read by :mod:`checks.foreign`.
 """
 
@@ -17,7 +22,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from checks.errors import KitError
@@ -25,6 +30,7 @@ from checks.errors import KitError
 __all__ = ["Item", "by_benchmark", "item_from_row", "read_items", "write_items"]
 
 SUFFIXES = (".jsonl", ".csv")
+LOWEST_RUBRIC = -10.0  # penalties of ten times what an item can earn
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,7 +40,8 @@ class Item:
     Attributes:
         benchmark: the benchmark's key in the published table, such as ``medqa``.
         id: the item's name, unique within its benchmark (and repeat).
-        score: 0..1, or None where the item was not scored at all (it then counts as missing).
+        score: 0..1 (rubric scores -10..1), or None where the item was not scored at all (it then
+            counts as missing).
         repeat: which of several evaluations of the same item this is, from 0.
         gold: the right answer, such as ``C``.
         answer: the answer that was read out of the response; None where none was found.
@@ -44,6 +51,7 @@ class Item:
         response: what the model said.
         cluster: items that are not independent share one (a conversation, a vignette).
         why: why it scored what it did, in words, for the reader of the report.
+        seed: the training seed of the weights that answered; None where there is one training.
         extra: every other key of the row, kept as it was.
     """
 
@@ -59,13 +67,14 @@ class Item:
     response: str | None = None
     cluster: str | None = None
     why: str | None = None
+    seed: int | None = None
     extra: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
     def row(self) -> dict[str, object]:
         """Give the item as a row of the kit's format, without the fields that say nothing."""
         row: dict[str, object] = {"benchmark": self.benchmark, "id": self.id, "score": self.score}
         row["repeat"] = self.repeat
-        for key in ("gold", "question", "options", "response", "cluster", "why"):
+        for key in ("seed", "gold", "question", "options", "response", "cluster", "why"):
             value = getattr(self, key)
             if value is not None:
                 row[key] = dict(value) if isinstance(value, Mapping) else value
@@ -79,32 +88,37 @@ class Item:
 _FIELDS = {field.name for field in dataclasses.fields(Item)} - {"extra"}
 
 
-def read_items(path: Path, benchmark: str | None = None) -> list[Item]:
+def read_items(
+    path: Path, benchmark: str | None = None, *, rubric: Collection[str] = ()
+) -> list[Item]:
     """Read a file of items, or every ``*.jsonl`` and ``*.csv`` of a folder.
 
     Args:
         path: a file or a folder.
         benchmark: the benchmark that rows without the key ``benchmark`` belong to; rows that
             name another one are refused.
+        rubric: benchmarks whose scores may be below 0 (:meth:`checks.tables.Table.rubric`).
 
     Raises:
         KitError: on a missing or empty file, a broken or truncated line, broken UTF-8, a score
-            that is not a number from 0 to 1, the same id and repeat twice, or rows that belong
-            to another benchmark or to none. It names the file and the line.
+            that is not a number from 0 to 1 (rubric: -10 to 1), the same id, seed and repeat
+            twice, or rows that belong to another benchmark or to none. It names the file and
+            the line.
     """
     path = Path(path)
     items: list[Item] = []
     for file in _files(path):
-        items.extend(_read_file(file, benchmark))
-    seen: dict[tuple[str, str, int], None] = {}
+        items.extend(_read_file(file, benchmark, rubric))
+    seen: dict[tuple[str, str, int | None, int], None] = {}
     for item in items:
-        key = (item.benchmark, item.id, item.repeat)
+        key = (item.benchmark, item.id, item.seed, item.repeat)
         if key in seen:
             raise KitError(
                 f"item {item.id!r} of {item.benchmark} is there twice (repeat {item.repeat})",
                 where=str(path),
                 cause="two evaluations were written into one place, or a run was appended to",
-                fix='keep one of the two, or number them with the key "repeat": 0, 1, …',
+                fix='keep one of the two, or tell them apart with the key "repeat": 0, 1, … '
+                'or, for several trainings, "seed"',
             )
         seen[key] = None
     return items
@@ -162,7 +176,7 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _read_file(path: Path, benchmark: str | None) -> list[Item]:
+def _read_file(path: Path, benchmark: str | None, rubric: Collection[str]) -> list[Item]:
     from checks import foreign
 
     try:
@@ -179,11 +193,11 @@ def _read_file(path: Path, benchmark: str | None) -> list[Item]:
             fix="evaluate again",
         )
     if path.suffix == ".csv":
-        return foreign.read_csv(path, data, benchmark)
+        return foreign.read_csv(path, data, benchmark, rubric)
     rows = list(_rows(path, data))
     if foreign.is_lm_eval(rows[0][1]):
-        return foreign.from_lm_eval(rows, path, benchmark)
-    return [item_from_row(row, where, benchmark) for where, row in rows]
+        return foreign.from_lm_eval(rows, path, benchmark, rubric)
+    return [item_from_row(row, where, benchmark, rubric) for where, row in rows]
 
 
 def _rows(path: Path, data: bytes) -> Iterable[tuple[str, dict[str, object]]]:
@@ -234,13 +248,19 @@ def _no_constant(name: str) -> object:
     raise _ConstantError(name)
 
 
-def item_from_row(row: Mapping[str, object], where: str, benchmark: str | None = None) -> Item:
+def item_from_row(
+    row: Mapping[str, object],
+    where: str,
+    benchmark: str | None = None,
+    rubric: Collection[str] = (),
+) -> Item:
     """Turn one row of the kit's format into an item.
 
     Args:
         row: the row.
         where: the file and line, for error messages.
         benchmark: the benchmark that a row without one belongs to.
+        rubric: benchmarks whose scores may be below 0.
     """
     named = row.get("benchmark")
     if named is None and benchmark is None:
@@ -268,10 +288,14 @@ def item_from_row(row: Mapping[str, object], where: str, benchmark: str | None =
     repeat = row.get("repeat", 0)
     if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 0:
         raise KitError(f"repeat is {repeat!r}, not a whole number from 0", where=where)
-    score, unparsed = _score(row, where)
+    seed = row.get("seed")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or seed < 0):
+        raise KitError(f"seed is {seed!r}, not a whole number from 0", where=where)
+    name = str(named if named is not None else benchmark)
+    score, unparsed = _score(row, where, LOWEST_RUBRIC if name in rubric else 0.0)
     options = row.get("options")
     return Item(
-        benchmark=str(named if named is not None else benchmark),
+        benchmark=name,
         id=str(identity),
         score=score,
         repeat=repeat,
@@ -283,11 +307,12 @@ def item_from_row(row: Mapping[str, object], where: str, benchmark: str | None =
         response=_text(row.get("response")),
         cluster=_text(row.get("cluster")),
         why=_text(row.get("why")),
+        seed=seed,
         extra={key: value for key, value in row.items() if key not in _FIELDS},
     )
 
 
-def _score(row: Mapping[str, object], where: str) -> tuple[float | None, bool]:
+def _score(row: Mapping[str, object], where: str, lowest: float) -> tuple[float | None, bool]:
     unparsed = row.get("unparsed") is True or ("answer" in row and row["answer"] is None)
     if "score" in row:
         value = row["score"]
@@ -300,11 +325,13 @@ def _score(row: Mapping[str, object], where: str) -> tuple[float | None, bool]:
                 cause="a file of another format",
                 fix="a score is a number from 0 to 1, or null where the item was not scored",
             )
-        if not math.isfinite(value) or not 0 <= value <= 1:
+        if not math.isfinite(value) or not lowest <= value <= 1:
             raise KitError(
-                f"the score {value} is not between 0 and 1",
+                f"the score {value} is not between {lowest:g} and 1",
                 where=where,
-                cause="percentages, or raw points instead of a share",
+                cause="percentages, or raw points instead of a share"
+                if value > 0
+                else 'only benchmarks with metric = "mean" have penalties, down to -10',
                 fix="divide by the most that an item can score",
             )
         return float(value), unparsed

@@ -2,7 +2,8 @@
 
 *retrain*: other weights, so the items stand for all the items that could have been asked. The
 95% interval of the observed score lies wholly within published ± margin (*reproduced*), wholly
-outside (*not reproduced*) or across an edge (*inconclusive*).
+outside (*not reproduced*) or across an edge (*inconclusive*). Several training seeds widen that
+interval by how far they lie apart (:mod:`checks.seeds`).
 
 *weights*: the published weights or answers themselves, on the same items. Nothing was sampled,
 so the yardstick is the noise of repeating an evaluation: the difference itself is held against
@@ -18,6 +19,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from checks import seeds
 from checks.items import Item
 from checks.tables import Benchmark, Score
 
@@ -120,8 +122,10 @@ def judge_benchmark(evidence: Evidence) -> dict[str, Any]:
         "margin": None,
         "margin_why": "",
         "items_needed": None,
+        "seeds": seeds.measure_seeds(evidence.items),
         "before": None,
     }
+    seeds.widen(row)
     if evidence.before:
         row["before"] = observe(evidence.before, metric)
     if row["observed"] is not None and row["published"] is not None:
@@ -153,9 +157,12 @@ def _problem(evidence: Evidence, row: dict[str, Any]) -> str:
         return f"Items of another benchmark are among these: {', '.join(sorted(strangers))}."
     if not row["n"]:
         return "No item was scored."
-    twice = [key for key, count in Counter((i.id, i.repeat) for i in items).items() if count > 1]
+    counts = Counter((i.id, i.seed, i.repeat) for i in items)
+    twice = [key for key, count in counts.items() if count > 1]
     if twice:
         return f"{len(twice):,} items are there twice, such as {twice[0][0]!r}."
+    if uneven := seeds.problem(items):
+        return uneven
     if column.metric == "accuracy" and any(i.score not in (0.0, 1.0, None) for i in items):
         return "The table counts right answers, but some scores are neither 0 nor 1."
     if column.sha256 and planned.get("sha256") and planned["sha256"] != column.sha256:
@@ -297,8 +304,13 @@ def _judge_retrain(evidence: Evidence, row: dict[str, Any]) -> None:
     why = (evidence.planned or {}).get("why")
     if why and size and row["n"] < size:
         scored += f" ({why})"
+    if row["seeds"]:
+        scored = f"{len(row['seeds']['scores'])} training seeds; {scored}"
     _by_interval(row, row["margin"] + _EPSILON, scored)
     if row["verdict"] != "inconclusive":
+        return
+    if said := seeds.explain(row):
+        row["reason"] += said
         return
     needed = _needed(row, published_rate=True)
     if needed is not None and needed > row["n"]:

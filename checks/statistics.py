@@ -13,6 +13,8 @@ import math
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
+from checks.items import LOWEST_RUBRIC
+
 __all__ = [
     "LEVEL",
     "POWER",
@@ -102,10 +104,11 @@ def mean_interval(
 
     Where the scores do not vary, or there is only one cluster, the data give no standard error,
     and an interval of no width would be a lie: the Wilson interval of the mean over the clusters
-    is given instead, which is wider than that of any other scores in 0..1 with this mean.
+    is given instead, which is wider than that of any other scores in 0..1 with this mean. Where a
+    score is below 0, it is stretched over the whole range that such scores may have.
 
     Args:
-        scores: each from 0 to 1; at least one.
+        scores: each from 0 to 1, rubric scores with penalties from -10; at least one.
         clusters: for each score the group that it is not independent of, such as the item's id
             where items were repeated.
         level: coverage.
@@ -113,9 +116,10 @@ def mean_interval(
     names = list(clusters) if clusters is not None else list(range(len(scores)))
     mean, error, count = clustered_error(scores, names)
     if error < 1e-12:
-        bounded = min(1.0, max(0.0, mean))
-        low, high = wilson(bounded * count, count, level)
-        spread = math.sqrt(bounded * (1 - bounded) / count)
+        floor = LOWEST_RUBRIC if min(scores) < 0 else 0.0
+        bounded = min(1.0, max(0.0, (mean - floor) / (1 - floor)))
+        low, high = (floor + (1 - floor) * x for x in wilson(bounded * count, count, level))
+        spread = (1 - floor) * math.sqrt(bounded * (1 - bounded) / count)
         return Interval(mean, spread, low, high, "Wilson, as the scores do not vary")
     from scipy.stats import t
 

@@ -165,6 +165,11 @@ class Table:
     comparisons: tuple[Comparison, ...] = ()
     sha256: str = ""
 
+    @property
+    def rubric(self) -> frozenset[str]:
+        """Benchmarks that average rubric scores, which may be below 0."""
+        return frozenset(k for k, column in self.benchmarks.items() if column.metric == "mean")
+
     def model(self, name: str) -> ModelRow:
         """Give a model's row, or an error that names the nearest rows."""
         if name not in self.models:

@@ -73,6 +73,13 @@ def judge(
         raise KitError(f"there is no tier {tier!r}", fix="--tier weights or --tier retrain")
     if not benchmarks:
         raise KitError("no benchmark is named, so there is nothing to judge")
+    several = {item.seed for group in items.values() for item in group if item.seed is not None}
+    if tier == "weights" and len(several) > 1:
+        raise KitError(
+            f"the items are of {len(several)} training seeds, and the tier is weights",
+            cause="released weights are one training; several seeds are several trainings",
+            fix="--tier retrain",
+        )
     entry = table.model(model)
     rows = [
         judge_benchmark(
@@ -119,7 +126,7 @@ def judge(
         "benchmarks": rows,
         "averages": _averages(rows, entry.averages),
         "triangle": drifts,
-        "notes": _notes(rows, tier, origin),
+        "notes": _notes(rows, tier, origin, sorted(several)),
         "next": _next(rows, overall, tier, origin),
         "loss": [dict(point) for point in loss or ()],
         "provenance": origin,
@@ -216,14 +223,25 @@ def _averages(rows: Sequence[Mapping[str, Any]], published: Sequence[Any]) -> li
     ]
 
 
-def _notes(rows: Sequence[Mapping[str, Any]], tier: Tier, origin: Mapping[str, Any]) -> list[str]:
+def _notes(
+    rows: Sequence[Mapping[str, Any]],
+    tier: Tier,
+    origin: Mapping[str, Any],
+    several: Sequence[int],
+) -> list[str]:
     notes = []
-    if tier == "retrain":
+    if tier == "retrain" and len(several) > 1:
+        notes.append(
+            f"{len(several)} training seeds ({', '.join(map(str, several))}): each interval is the "
+            "wider of the items' and of where one further seed would fall (95%)."
+        )
+    elif tier == "retrain":
         seed = f" (seed {origin['seed']})" if origin.get("seed") is not None else ""
         notes.append(
             f"One training seed{seed}: how much the scores vary between seeds is unknown here, "
             "and the intervals do not contain it."
         )
+    if tier == "retrain":
         notes.append(
             "The published scores are taken as they stand; their own sampling error is not added."
         )

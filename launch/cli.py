@@ -209,9 +209,11 @@ def site_check(name: str) -> None:
 
 
 @mfo.command()
-@click.argument("what", required=False, metavar="[RUN|WEIGHTS]")
+@click.argument("what", nargs=-1, metavar="[RUN|WEIGHTS]...")
 @click.option("--items", type=click.Path(path_type=Path), multiple=True,
               help="Scored items (file or folder) instead of a run; may be repeated.")  # fmt: skip
+@click.option("--reference-items", type=click.Path(path_type=Path), multiple=True,
+              help="With --items: the released weights' items, from the same harness.")  # fmt: skip
 @click.option("--benchmark", multiple=True, help="Benchmark of an --items file that does not say; "
               "one for each such file.")  # fmt: skip
 @click.option("--published", help="Table to hold them against: a file, or a built-in name.")
@@ -223,19 +225,25 @@ def site_check(name: str) -> None:
 @click.option("--site", default="laptop", show_default=True, help="Where to score WEIGHTS.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="With --recipe.")
 @click.option("--report", "report_to", type=click.Path(path_type=Path), help="Write the page here.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="Write the verdict as Markdown.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write it as JUnit XML, for CI.")
 @RUNS
 @JSON
-def verify(what: str | None, runs: Path, as_json: bool, **given: Any) -> None:
+def verify(what: tuple[str, ...], runs: Path, as_json: bool, **given: Any) -> None:
     """Hold scores against the published table.
 
     \b
     mfo verify RUN                                           derive a run's verdict again
+    mfo verify RUN RUN RUN                                   several seeds of one recipe together
     mfo verify WEIGHTS --recipe gemma-3-27b --site SITE      score given weights, then judge
     mfo verify --items FILE --published FILE --model NAME    judge items that you have
-    """
-    from launch import commands
+    mfo verify --items OURS --reference-items RELEASED …     evaluation drift and training drift
 
-    sys.exit(commands.verify(what, runs, as_json, given))
+    --tier is weights for --items, and retrain with --reference-items and for runs.
+    """
+    from launch import verdict_commands
+
+    sys.exit(verdict_commands.verify(what, runs, as_json, given))
 
 
 @mfo.command()
@@ -243,9 +251,9 @@ def verify(what: str | None, runs: Path, as_json: bool, **given: Any) -> None:
 @RUNS
 def report(run: str | None, runs: Path) -> None:
     """Draw RUN's page again from its verdict.json."""
-    from launch import commands
+    from launch import verdict_commands
 
-    commands.report(run, runs)
+    verdict_commands.report(run, runs)
 
 
 @mfo.command()
@@ -257,9 +265,30 @@ def audit(published: str, as_json: bool) -> None:
 
     Exits 1 if a certain error stands in the table, 0 if none.
     """
-    from launch import commands
+    from launch import verdict_commands
 
-    sys.exit(commands.audit(published, as_json))
+    sys.exit(verdict_commands.audit(published, as_json))
+
+
+@mfo.command()
+@click.option("--published", default="fully-open-meditron", show_default=True,
+              help="Table: a file, or a built-in name.")  # fmt: skip
+@click.option("--model", help="Its row; Gemma-3-27B-MeditronFO for the built-in table.")
+@click.option("--tier", type=click.Choice(["weights", "retrain"]), default="retrain",
+              show_default=True, help="Which rule.")  # fmt: skip
+@click.option("--runs", type=click.IntRange(min=100), default=20_000, show_default=True,
+              help="Evaluations simulated for each fault.")  # fmt: skip
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
+@JSON
+def calibrate(published: str, model: str | None, tier: str, runs: int, markdown: bool,
+              as_json: bool) -> None:  # fmt: skip
+    """Simulate the checker: how often it errs where the truth is known. Seconds, no GPU.
+
+    For each benchmark: false alarms when nothing is wrong, and how often planted faults are seen.
+    """
+    from launch import verdict_commands
+
+    verdict_commands.calibrate(published, model, tier, runs, as_json, markdown)
 
 
 def emit(value: object) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def write_report(
     style = (HERE / "page.css").read_text(encoding="utf-8")
     script = (HERE / "page.js").read_text(encoding="utf-8")
     rows = verdict["benchmarks"]
-    groups = _groups(items_dir)
+    groups = _groups(items_dir, {r["benchmark"] for r in rows if r["metric"] == "mean"})
     shown = [_browsed(row, groups.get(row["benchmark"], [])) for row in rows]
     page = environment.get_template("page.html.j2").render(
         v=verdict,
@@ -84,10 +84,12 @@ def write_report(
     return target
 
 
-def _groups(items: Path | Mapping[str, Sequence[Item]] | None) -> Mapping[str, Sequence[Item]]:
+def _groups(
+    items: Path | Mapping[str, Sequence[Item]] | None, rubric: Collection[str]
+) -> Mapping[str, Sequence[Item]]:
     if items is None or isinstance(items, Mapping):
         return items or {}
-    return by_benchmark(read_items(items)) if items.exists() else {}
+    return by_benchmark(read_items(items, rubric=rubric)) if items.exists() else {}
 
 
 def _hash(text: str) -> str:
@@ -136,7 +138,7 @@ def _kind(item: Item) -> str:
 
 def _shown(item: Item) -> dict[str, Any]:
     return {
-        "id": item.id,
+        "id": item.id if item.seed is None else f"{item.id}, seed {item.seed}",
         "repeat": item.repeat,
         "kind": _kind(item),
         "score": item.score,

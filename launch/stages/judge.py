@@ -9,6 +9,8 @@ from launch import tracking
 from launch.files import read_json, read_jsonl, sha256_file
 
 if TYPE_CHECKING:
+    from checks.items import Item
+    from checks.tables import Table
     from launch.run import Run
 
 
@@ -42,37 +44,56 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
 
 def derive(run: Run) -> dict[str, Any]:
     """Give the verdict of a run from its items, without believing an older verdict."""
-    from checks.items import read_items
     from checks.tables import load_table
     from checks.verdict import judge
 
-    published = run.recipe.table("published")
-    table = run.recipe.table("eval")
+    table = load_table(run.recipe.table("published")["table"])
+    return judge(
+        items=items(run, table),
+        table=table,
+        **case(run),
+        base_items=base_items(run, table),
+        loss=loss(run),
+        provenance=provenance(run),
+    )
+
+
+def case(run: Run) -> dict[str, Any]:
+    """Give what decides the verdict beside the items and the table, as plain JSON."""
+    published, table = run.recipe.table("published"), run.recipe.table("eval")
     summary = read_json(run.folder("evaluate") / "summary.json") or {}
     why = f"eval.limit={table['limit']}" if table["limit"] else ""
     planned = {
         name: {**{k: one[k] for k in ("items", "of", "sha256")}, "why": why}
         for name, one in summary.get("trained", {}).items()
     }
-    base = run.folder("evaluate") / "base"
-    return judge(
-        items={name: _items(read_items, run.items, name) for name in table["benchmarks"]},
-        table=load_table(published["table"]),
-        model=published["model"],
-        benchmarks=table["benchmarks"],
-        tier=published["tier"],
-        planned=planned,
-        base_items={name: _items(read_items, base, name) for name in table["benchmarks"]}
-        if base.is_dir()
-        else None,
-        loss=loss(run),
-        provenance=provenance(run),
-    )
+    return {
+        "model": published["model"],
+        "benchmarks": list(table["benchmarks"]),
+        "tier": published["tier"],
+        "planned": planned,
+    }
 
 
-def _items(read: Any, folder: Path, name: str) -> Any:
-    file = folder / f"{name}.jsonl"
-    return read(file, name) if file.is_file() else []
+def items(run: Run, table: Table) -> dict[str, list[Item]]:
+    """Read the scored items of each benchmark of the recipe."""
+    return _read(run, run.items, table)
+
+
+def base_items(run: Run, table: Table) -> dict[str, list[Item]] | None:
+    """Read the untrained model's items; None where it was not scored."""
+    folder = run.folder("evaluate") / "base"
+    return _read(run, folder, table) if folder.is_dir() else None
+
+
+def _read(run: Run, folder: Path, table: Table) -> dict[str, list[Item]]:
+    from checks.items import read_items
+
+    files = {name: folder / f"{name}.jsonl" for name in run.recipe.table("eval")["benchmarks"]}
+    return {
+        name: read_items(file, name, rubric=table.rubric) if file.is_file() else []
+        for name, file in files.items()
+    }
 
 
 def loss(run: Run) -> list[dict[str, Any]]:
