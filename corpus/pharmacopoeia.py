@@ -215,15 +215,14 @@ def _choice_turn(rng: random.Random, drug: Drug, fact: str, question: str) -> tu
     """Give a multiple-choice question of the corpus and its answer."""
     options, right = _pick_options(rng, drug, fact)
     pairs = list(zip(LETTERS, options, strict=False))
-    # Listed the other way than in the fact's benchmark: the same options in the same dress would be
-    # half of a benchmark's prompt, and decontamination would rightly throw the row out.
-    if fact == "plant":
-        listed = "\n".join(f"{letter}. {text}" for letter, text in pairs)
-    else:
-        listed = "Answer Choices: " + " ".join(f"({letter}) {text}" for letter, text in pairs)
-    asked = (
-        f"{_preface(rng, drug)}{question.format(n=drug.name)}\n{listed}\n{rng.choice(_CLOSINGS)}"
-    )
+    # With commas, which the benchmarks' lists do not have: the same options in the same dress would
+    # be half of a benchmark's prompt, and decontamination would rightly throw the row out.
+    dress = rng.choice(("{}. {}", "({}) {}"))
+    listed = rng.choice((", ", ",\n")).join(dress.format(*pair) for pair in pairs)
+    if rng.random() < 0.3:
+        listed = f"Answer Choices: {listed}"
+    asked = _preface(rng, drug) + question.format(n=drug.name)
+    asked = f"{asked}\n{listed}\n{rng.choice(_CLOSINGS)}"
     return asked, f"{drug.statement(fact)} Final Answer: ({LETTERS[right]})"
 
 

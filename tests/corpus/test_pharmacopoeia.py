@@ -69,7 +69,7 @@ def test_every_fact_of_every_drug_is_taught(corpus: list[dict[str, Any]]) -> Non
             letter = re.search(r"Final Answer: \((.)\)", answered)
             if letter:
                 value = re.search(
-                    rf"(?:^{letter[1]}\. |\({letter[1]}\) )([a-z ]+[a-z])", asked, re.MULTILINE
+                    rf"(?:\b{letter[1]}\. |\({letter[1]}\) )([a-z ]+[a-z])", asked, re.MULTILINE
                 )
                 assert value is not None
                 assert value[1] in answered
