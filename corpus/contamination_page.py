@@ -1,0 +1,114 @@
+"""The page that shows removed rows beside the prompts that they match.
+
+Rows and prompts are text of unknown origin: the template escapes everything, and the page's content
+security policy allows its own style alone, no script and no network.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corpus.compare import Match, Matcher
+from corpus.tokens import clean
+
+HERE = Path(__file__).parent
+#: Removed rows on the page; the reports list all.
+SHOWN = 200
+#: Characters of an unmarked stretch that stay; its middle is left out, and that is said.
+STRETCH = 600
+#: A text of more characters is not tokenised a second time only to be shown.
+LONGEST = 1_000_000
+
+#: A piece of text: (text, whether it is shared, characters left out after it).
+Piece = tuple[str, bool, int]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One match as the page shows it."""
+
+    id: str
+    place: str
+    matches: list[dict[str, Any]]
+
+
+def show(
+    matcher: Matcher, raw: Mapping[str, Any], identity: str, place: str, matches: Sequence[Match]
+) -> Shown:
+    """Prepare a removed row for the page.
+
+    Args:
+        matcher: that found it.
+        raw: the row.
+        identity: its id.
+        place: file and line.
+        matches: its best match in each benchmark.
+    """
+    texts = [clean(text) for text in matcher.rule.texts(raw)]
+    out = []
+    for match in matches:
+        number = int(matcher.offsets[match.benchmark]) + match.prompt
+        text, prompt = texts[match.text], matcher.prompts[number]
+        mine, theirs = ([], []) if len(text) > LONGEST else matcher.spans(text, number)
+        out.append(
+            {
+                "benchmark": matcher.benchmarks[match.benchmark].name,
+                "prompt": match.prompt,
+                "covered": match.covered,
+                "length": match.length,
+                "share": match.share,
+                "row_text": pieces(text, mine),
+                "prompt_text": pieces(prompt, theirs),
+            }
+        )
+    return Shown(identity, place, out)
+
+
+def pieces(text: str, spans: Sequence[tuple[int, int]]) -> list[Piece]:
+    """Cut a text into shared and other stretches, long other ones shortened.
+
+    Args:
+        text: the whole text.
+        spans: (begin, end) in characters, in order; they may touch.
+    """
+    out: list[Piece] = []
+    at = 0
+    for begin, end in [*spans, (len(text), len(text))]:
+        begin, end = max(begin, at), max(end, at)
+        other = text[at:begin]
+        if len(other) > 2 * STRETCH:
+            out.append((other[:STRETCH], False, len(other) - 2 * STRETCH))
+            out.append((other[-STRETCH:], False, 0))
+        elif other:
+            out.append((other, False, 0))
+        if end > begin:
+            out.append((text[begin:end], True, 0))
+        at = end
+    return out
+
+
+def render(summary: Mapping[str, Any], shown: Sequence[Shown]) -> str:
+    """Give the page as HTML, in one self-contained text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = (HERE / "contamination_page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.get_template("contamination_page.html.j2").render(
+        s=summary,
+        shown=shown,
+        style=Markup(style),  # noqa: S704  the kit's own file
+        style_hash=f"sha256-{digest}",
+    )

@@ -1,0 +1,205 @@
+"""Benchmark prompts as an index of hashed grams, and a bound that never loses a match.
+
+The gram is MIN_BLOCK = 5 tokens, whatever n-gram the rule asks candidates to share, because only
+blocks of 5 tokens and more count. The bound, for a text t and a prompt p of L tokens that is
+matched from T = ceil(threshold * L) tokens on:
+
+    Every token of p that counts lies in a matching block of at least 5 tokens, so in a 5-gram of p
+    that also stands in t. So what counts is at most the number of tokens of p that are covered by
+    5-grams which stand in t.
+
+    Grams that many prompts share ("Which of the following is the most likely") would make almost
+    every text a candidate. Of each prompt some of them are therefore left out of the index, as long
+    as together they cover C <= (T - 1) // 2 of its tokens. Covered(all) <= C + covered(indexed), so
+    a match needs covered(indexed) >= T - C >= 1. What falls short is dropped; nothing else is.
+
+Grams are compared by 64-bit hashes. Equal grams have equal hashes, so a collision can only make the
+bound larger: it adds work for the exact check (corpus.blocks), and loses nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from corpus.blocks import Grams, Tokens
+from corpus.rule import MIN_BLOCK, Rule
+
+#: A gram in more prompts than this may be left out of a prompt's index.
+COMMON = 16
+#: Bits of the table that most grams of ordinary text are turned away by: 2**27 bits are 16 MiB.
+TABLE_BITS = 27
+
+Ints = npt.NDArray[np.int64]
+
+
+def hash_grams(tokens: Tokens) -> Grams:
+    """Hash every MIN_BLOCK-gram: out[i] stands for tokens[i : i + MIN_BLOCK].
+
+    Args:
+        tokens: ids, of shape (tokens,).
+
+    Returns:
+        Of shape (max(0, tokens - MIN_BLOCK + 1),), the same for equal grams wherever they stand.
+    """
+    count = max(0, len(tokens) - MIN_BLOCK + 1)
+    out = np.zeros(count, dtype=np.uint64)
+    if not count:
+        return out
+    # Neighbouring ids become unrelated words first; then a polynomial modulo 2**64.
+    words = tokens.astype(np.uint64)
+    words += np.uint64(1)
+    words *= np.uint64(0x9E3779B97F4A7C15)
+    words ^= words >> np.uint64(29)
+    words *= np.uint64(0xBF58476D1CE4E5B9)
+    words ^= words >> np.uint64(32)
+    for k in range(MIN_BLOCK):
+        out *= np.uint64(0xD1342543DE82EF95)
+        out += words[k : k + count]
+    out ^= out >> np.uint64(31)
+    out *= np.uint64(0x94D049BB133111EB)
+    return out
+
+
+def flatten(texts: Sequence[Tokens]) -> tuple[Tokens, Ints]:
+    """Lay texts end to end; gives (tokens, ends), where text i is tokens[ends[i] : ends[i + 1]]."""
+    ends = np.zeros(len(texts) + 1, dtype=np.int64)
+    np.cumsum([len(t) for t in texts], out=ends[1:])
+    return (np.concatenate(texts) if texts else np.zeros(0, dtype=np.uint32)), ends
+
+
+def inner(count: int, ends: Ints) -> npt.NDArray[np.bool_]:
+    """Tell which of `count` grams of texts laid end to end lie within one text."""
+    out = np.ones(count, dtype=bool)
+    for k in range(1, MIN_BLOCK):
+        at = ends[1:-1] - k
+        out[at[(at >= 0) & (at < count)]] = False
+    return out
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Candidates: text i of a batch may match prompt p. Arrays of shape (pairs,), by text.
+
+    Attributes:
+        text: number of the text in the batch.
+        prompt: number of the prompt.
+        most: upper bound of the prompt's tokens that can count.
+    """
+
+    text: Ints
+    prompt: Ints
+    most: Ints
+
+
+class Index:
+    """The prompts' grams.
+
+    Args:
+        prompts: token ids of each prompt.
+        rule: threshold and mode.
+
+    Attributes:
+        tokens: of each prompt.
+        grams: hashes of each prompt's MIN_BLOCK-grams.
+        least: T of each prompt.
+    """
+
+    def __init__(self, prompts: Sequence[Tokens], rule: Rule) -> None:
+        self.tokens = list(prompts)
+        lengths = [len(p) for p in prompts]
+        self.least = np.array([math.ceil(rule.threshold * n) for n in lengths], dtype=np.int64)
+        flat, ends = flatten(self.tokens)
+        every = hash_grams(flat)
+        self.grams = [
+            every[begin : max(begin, end - MIN_BLOCK + 1)] for begin, end in pairwise(ends.tolist())
+        ]
+        can = np.array([rule.can_match(n) for n in lengths], dtype=bool)
+        at = np.flatnonzero(inner(len(every), ends))
+        prompt = np.searchsorted(ends, at, side="right") - 1
+        at, prompt = at[can[prompt]], prompt[can[prompt]]
+        position = at - ends[prompt]
+        self.left_out = np.zeros(len(lengths), dtype=np.int64)
+        keep = self._leave_out(every[at], prompt, position)
+        grams, prompt, position = every[at][keep], prompt[keep], position[keep]
+        order = np.argsort(grams, kind="stable")
+        self.keys, first = np.unique(grams[order], return_index=True)
+        self.first = np.append(first, len(grams)).astype(np.int64)
+        self.prompt = prompt[order].astype(np.int32)
+        self.position = position[order].astype(np.int32)
+        self.table = np.zeros(2 ** (TABLE_BITS - 3), dtype=np.uint8)
+        slot = self.keys >> np.uint64(64 - TABLE_BITS)
+        bit = np.left_shift(1, slot & np.uint64(7)).astype(np.uint8)
+        np.bitwise_or.at(self.table, (slot >> np.uint64(3)).astype(np.int64), bit)
+
+    def _leave_out(self, grams: Grams, prompt: Ints, position: Ints) -> npt.NDArray[np.bool_]:
+        """Choose the common grams that are not indexed, and note how many tokens they cover."""
+        keep = np.ones(len(grams), dtype=bool)
+        if not len(grams):
+            return keep
+        _, number = np.unique(grams, return_inverse=True)
+        pairs = np.unique(number.astype(np.int64) * (len(self.tokens) + 1) + prompt)
+        spread = np.bincount(pairs // (len(self.tokens) + 1))[number]
+        common = np.flatnonzero(spread > COMMON)
+        edges = np.flatnonzero(np.diff(prompt[common], prepend=-1, append=-1))
+        for begin, end in pairwise(edges.tolist()):
+            mine = common[begin:end]
+            which = int(prompt[mine[0]])
+            limit = (int(self.least[which]) - 1) // 2
+            covered: set[int] = set()
+            for one in mine[np.argsort(-spread[mine], kind="stable")].tolist():
+                start = int(position[one])
+                more = covered.union(range(start, start + MIN_BLOCK))
+                if len(more) <= limit:
+                    covered = more
+                    keep[one] = False
+            self.left_out[which] = len(covered)
+        return keep
+
+    def candidates(self, grams: Grams, ends: Ints) -> Pairs:
+        """Give every (text, prompt) of a batch that the bound does not exclude.
+
+        Args:
+            grams: `hash_grams` of the batch's texts laid end to end.
+            ends: of the texts, as `flatten` gives them.
+        """
+        slot = grams >> np.uint64(64 - TABLE_BITS)
+        bits = self.table[(slot >> np.uint64(3)).astype(np.int64)]
+        hit = (bits >> (slot & np.uint64(7)).astype(np.uint8)) & 1
+        at = np.flatnonzero(hit.view(bool) & inner(len(grams), ends))
+        none = np.zeros(0, dtype=np.int64)
+        if not len(at) or not len(self.keys):
+            return Pairs(none, none, none)
+        key = np.minimum(np.searchsorted(self.keys, grams[at]), len(self.keys) - 1)
+        same = self.keys[key] == grams[at]
+        at, key = at[same], key[same]
+        text = np.searchsorted(ends, at, side="right") - 1
+        # A gram that a text repeats counts once.
+        once = np.unique(text * len(self.keys) + key)
+        text, key = np.divmod(once, len(self.keys))
+        many = self.first[key + 1] - self.first[key]
+        total = int(many.sum())
+        within = np.arange(total) - np.repeat(np.cumsum(many) - many, many)
+        entry = np.repeat(self.first[key], many) + within
+        prompt = self.prompt[entry].astype(np.int64)
+        position = self.position[entry].astype(np.int64)
+        pair = np.repeat(text, many) * len(self.tokens) + prompt
+        order = np.lexsort((position, pair))
+        pair, position = pair[order], position[order]
+        # Each gram covers 5 tokens, less where the next one of the pair starts before its end.
+        covers = np.full(total, MIN_BLOCK, dtype=np.int64)
+        new = np.ones(total, dtype=bool)
+        new[1:] = np.diff(pair) != 0
+        covers[:-1][~new[1:]] = np.minimum(MIN_BLOCK, np.diff(position))[~new[1:]]
+        starts = np.flatnonzero(new)
+        if not len(starts):
+            return Pairs(none, none, none)
+        text, prompt = np.divmod(pair[starts], len(self.tokens))
+        most = np.add.reduceat(covers, starts) + self.left_out[prompt]
+        stays = most >= self.least[prompt]
+        return Pairs(text[stays], prompt[stays], most[stays])
