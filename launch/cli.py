@@ -291,6 +291,35 @@ def calibrate(published: str, model: str | None, tier: str, runs: int, markdown:
     verdict_commands.calibrate(published, model, tier, runs, as_json, markdown)
 
 
+@mfo.command()
+@RUN
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False),
+              help="The file; RUN.tar.gz here without it.")  # fmt: skip
+@RUNS
+@JSON
+def bundle(run: str | None, out: Path | None, runs: Path, as_json: bool) -> None:
+    """Pack RUN's evidence into one file: verdict, items, recipe, logs, versions.
+
+    Secrets are cut out. No weights and no corpus, but questions and responses: mind their licence.
+    """
+    from launch import evidence
+
+    sys.exit(evidence.bundle(run, runs, out, as_json))
+
+
+@mfo.command("check-bundle")
+@click.argument("file", type=click.Path(path_type=Path))
+@JSON
+def check_bundle(file: Path, as_json: bool) -> None:
+    """Verify a bundle, and derive its verdict again from its items.
+
+    Exits 0 if the verdict inside follows from the items, 1 if it does not, 2 if it is damaged.
+    """
+    from launch import evidence
+
+    sys.exit(evidence.check(file, as_json))
+
+
 def emit(value: object) -> None:
     """Print JSON for programs."""
     click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
