@@ -71,10 +71,12 @@ def submit(run: Run) -> dict[str, str]:
 
     from launch import pipeline
 
-    _check_slurm(run)
     missing = [s for s in run.stages if not pipeline.finished(run, s)]
+    if not missing:
+        return {}
+    _check_slurm(run, missing)
     # A stage after a missing one is done again too: its inputs may change.
-    missing = run.stages[run.stages.index(missing[0]) :] if missing else []
+    missing = run.stages[run.stages.index(missing[0]) :]
     numbers: dict[str, str] = {}
     before: str | None = None
     for script in scripts(run, missing):
@@ -105,7 +107,7 @@ def _callable(run: Run, stage: str) -> Any:
     return StageJob(run.path, stage)
 
 
-def _check_slurm(run: Run) -> None:
+def _check_slurm(run: Run, missing: list[str]) -> None:
     if shutil.which("sbatch") is None:
         raise KitError(
             f"site {run.site.name} submits to Slurm, and there is no sbatch here",
@@ -115,7 +117,8 @@ def _check_slurm(run: Run) -> None:
             "--dry-run shows what it would submit",
         )
     try:
-        living = alive(run)
+        # A stage that is finished on disk may have a job that is still being tidied up.
+        living = {s: j for s, j in alive(run).items() if s in missing}
     except slurm.SlurmSilentError as error:
         raise KitError(
             f"Slurm does not say whether jobs of this run are alive: {error}",

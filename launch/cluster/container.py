@@ -59,7 +59,9 @@ class Start:
     files: dict[Path, str] = field(default_factory=dict)
 
 
-def describe(site: Site, role: str, folder: Path, extra: Iterable[Path]) -> Container:
+def describe(
+    site: Site, role: str, folder: Path, extra: Iterable[Path], *, gpus: bool = True
+) -> Container:
     """Describe the container of a stage.
 
     Args:
@@ -67,13 +69,14 @@ def describe(site: Site, role: str, folder: Path, extra: Iterable[Path]) -> Cont
         role: "train" or "eval", a key of the site's images.
         folder: the run's folder, always mounted, as are the kit and the cache.
         extra: further folders and files that the stage reads.
+        gpus: whether the stage computes on the site's GPUs.
     """
     wanted = [ROOT, site.cache_path, *extra, folder]
     mounts = [expand(m) for m in site.mounts]
     mounts += [f"{p}:{p}" for p in _outermost(wanted) if not _inside(p, mounts)]
     return Container(
         site.runtime, expand(site.images.get(role, "")), tuple(mounts), str(folder),
-        site.gpus_per_node > 0, site.python, dict(site.environment), dict(site.edf),
+        gpus and site.gpus_per_node > 0, site.python, dict(site.environment), dict(site.edf),
     )  # fmt: skip
 
 

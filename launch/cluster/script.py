@@ -24,6 +24,9 @@ ROLES = {"corpus": "train", "train": "train", "evaluate": "eval", "judge": "eval
 #: Stages that need the site's GPUs.
 ON_GPUS = ("train", "evaluate")
 DEFAULT_MIN = {"corpus": 120, "train": 720, "evaluate": 360, "judge": 30}
+#: A signal that comes while Python still starts must not end the job; the kit's handler, once it is
+#: there, takes the place of this. (coreutils 8.31 or newer)
+DEAF = "env --ignore-signal=USR2,TERM"
 #: Runs on the node, outside any container, when the script ends. Cancelled jobs are left alone:
 #: Slurm would requeue those as well.
 REQUEUE = """\
@@ -70,7 +73,7 @@ class Script:
 
     def executor(self) -> Any:
         """submitit's executor with these parameters."""
-        made = _executor_class()(folder=self.folder, python=self.python)
+        made = _executor_class()(folder=self.folder, python=f"{DEAF} {self.python}")
         made.update_parameters(**self.parameters)
         return made
 
@@ -131,7 +134,9 @@ def make(recipe: Recipe, site: Site, stage: str, run: Path, *, sources: list[Pat
     """
     nodes = site.nodes if stage == "train" else 1
     folder = run / stage
-    box = container.describe(site, ROLES[stage], run, sources or data_paths(recipe))
+    box = container.describe(
+        site, ROLES[stage], run, sources or data_paths(recipe), gpus=stage in ON_GPUS
+    )
     begun = container.start(box, folder)
     minutes = site.time_min.get(stage, DEFAULT_MIN[stage])
     more: dict[str, Any] = {

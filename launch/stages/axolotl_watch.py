@@ -156,7 +156,7 @@ def _finish_tracking() -> None:
     wandb = sys.modules.get("wandb")
     if wandb is not None and getattr(wandb, "run", None) is not None:
         try:
-            wandb.finish(quiet=True)
+            wandb.finish()
         except Exception as error:  # noqa: BLE001 - a tracker must not cost a checkpoint
             print(f"W&B: not finished ({error})", flush=True)
 

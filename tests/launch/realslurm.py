@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -54,6 +55,7 @@ SlurmctldParameters=preempt_send_user_signal
 SlurmdTimeout=5
 KillWait={kill_wait}
 JobRequeue=1
+EnforcePartLimits=ALL
 GresTypes=gpu
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
@@ -215,9 +217,10 @@ class RealSlurm:
             process.wait()
 
     def kill_controller(self) -> None:
+        """End the controller as its own restart does: what it knows is written down first."""
         process = self.processes.pop("slurmctld")
-        process.kill()
-        process.wait()
+        process.terminate()
+        process.wait(20)
 
     def call(
         self, *command: str, check: bool = True, timeout: float = 60
@@ -272,6 +275,7 @@ def running(**options: object) -> Iterator[RealSlurm]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with running() as one:
         print(
             f"export SLURM_CONF={one.env['SLURM_CONF']}   # mode {one.mode}; Ctrl-C ends it",

@@ -1,14 +1,21 @@
 """Runs on a real Slurm: submission, chains, refusals, and what is said when Slurm is away."""
 
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from realslurm import RealSlurm
 
-from launch import pipeline
+from launch import pipeline, slurm_commands
 from launch.cluster import chain
+from launch.errors import KitError
+from launch.recipe import ROOT
 from launch.run import Run
-from launch.watch import jobs
+from launch.watch import jobs, state
 
 pytestmark = pytest.mark.slurm
 NewRun = Callable[..., Run]
@@ -27,3 +34,130 @@ def test_a_stage_runs_as_a_job_and_is_not_run_again(slurm: RealSlurm, slurm_run:
     assert "components" in (run.folder("corpus") / "summary.json").read_text()
     assert (run.folder("corpus") / "log").read_text().count("rows") > 0
     assert chain.submit(run) == {}
+
+
+def test_after_a_failed_stage_the_next_is_not_left_waiting(
+    slurm: RealSlurm, slurm_run: NewRun, corpus_file: Path
+) -> None:
+    corpus_file.write_text('{"id": "a", "conversations": []}\n')
+    run = slurm_run(stages=("corpus", "judge"))
+    numbers = chain.submit(run)
+    with pytest.raises(pipeline.StageFailedError, match="1 of 1 rows") as error:
+        wait(run)
+    assert "mend or remove these rows" in error.value.fix
+    slurm.wait_for_state(numbers["judge"], "CANCELLED")
+    seen = state.overview(run, state.ask([run]))
+    assert seen["stages"] == {"corpus": "failed", "judge": "interrupted"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says", "fix"),
+    [
+        ({"partition": "gpu"}, "invalid partition", "SBATCH_PARTITION"),
+        ({"gpus_per_node": 9, "stages": ("train",)}, "node configuration", "sinfo"),
+        ({"sbatch": {"constraint": "no-such"}}, "invalid feature", "mfo site show"),
+    ],
+)
+def test_a_refusal_of_sbatch_is_shown_with_its_cause(
+    slurm: RealSlurm, slurm_run: NewRun, changes: dict[str, object], says: str, fix: str
+) -> None:
+    run = slurm_run(changes.pop("stages", ("corpus",)), **changes)
+    with pytest.raises(KitError, match="sbatch refused") as error:
+        chain.submit(run)
+    assert says in str(error.value).lower()
+    assert fix in error.value.fix
+    assert not slurm.call("squeue", "-h").stdout
+
+
+def test_a_refused_link_takes_the_chain_back(slurm: RealSlurm, slurm_run: NewRun) -> None:
+    run = slurm_run(("corpus", "train"), nodes=9)  # four nodes exist
+    with pytest.raises(KitError, match="sbatch refused the train job"):
+        chain.submit(run)
+    number = chain.job_number(run, "corpus")
+    assert number
+    slurm.wait_for_state(number, "CANCELLED", "COMPLETED")
+
+
+def test_without_slurm_the_way_out_is_named(
+    slurm_run: NewRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(KitError, match="there is no sbatch here") as error:
+        chain.submit(slurm_run())
+    assert "--dry-run" in error.value.fix
+
+
+def test_alive_jobs_are_not_submitted_twice_and_can_be_cancelled(
+    slurm: RealSlurm, slurm_run: NewRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = slurm_run(setup=["sleep 60"])
+    numbers = chain.submit(run)
+    slurm.wait_for_state(numbers["corpus"], "RUNNING")
+    with pytest.raises(KitError, match="jobs of this run are alive") as error:
+        chain.submit(run)
+    assert "mfo cancel" in error.value.fix
+    assert slurm_commands.cancel(run) == 0
+    assert f"cancelled job {numbers['corpus']}" in capsys.readouterr().out
+    slurm.wait_for_state(numbers["corpus"], "CANCELLED")
+    assert state.overview(run, state.ask([run]))["state"] == "interrupted"
+    assert slurm_commands.cancel(run) == 0
+    assert "no job of this run is alive" in capsys.readouterr().out
+
+
+def test_a_controller_that_restarts_costs_nothing(slurm: RealSlurm, slurm_run: NewRun) -> None:
+    run = slurm_run(setup=["sleep 4"])
+    numbers = chain.submit(run)
+    slurm.wait_for_state(numbers["corpus"], "RUNNING")
+    slurm.kill_controller()
+    with pytest.raises(KitError, match="Slurm does not say") as error:
+        chain.submit(run)
+    assert "mfo resume" in error.value.fix
+    assert state.ask([run]) is None
+    # Daemons die with the thread that started them, so the waiting is what goes into another one.
+    waiting = threading.Thread(target=wait, args=(run,))
+    waiting.start()
+    time.sleep(2)
+    slurm.start_controller()
+    waiting.join(60)
+    assert pipeline.finished(run, "corpus")
+
+
+def test_a_requeued_stage_is_one_run(slurm: RealSlurm, slurm_run: NewRun) -> None:
+    run = slurm_run(setup=["sleep 3"])
+    number = chain.submit(run)["corpus"]
+    slurm.wait_for_state(number, "RUNNING")
+    slurm.say("requeue", number)
+    wait(run)
+    assert pipeline.finished(run, "corpus")
+    assert slurm.job(number)["Restarts"] == "1"
+
+
+def test_a_token_reaches_the_job_and_no_file(
+    slurm: RealSlurm, slurm_run: NewRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_planted0secret")
+    monkeypatch.setenv("WANDB_API_KEY", "planted1secret")
+    seen = tmp_path / "seen"
+    run = slurm_run(setup=[f'printf %s "${{#HF_TOKEN}} ${{#WANDB_API_KEY}}" > {seen}'])
+    chain.submit(run)
+    wait(run)
+    assert seen.read_text() == f"{len('hf_planted0secret')} {len('planted1secret')}"
+    files = [p for p in run.path.rglob("*") if p.is_file()]
+    assert any(p.suffix == ".pkl" for p in files)
+    assert any(p.name.endswith("_submission.sh") for p in files)
+    for secret in (b"hf_planted0secret", b"planted1secret"):
+        assert not [p for p in files if secret in p.read_bytes()]
+
+
+def test_a_killed_launcher_does_not_end_the_jobs(slurm: RealSlurm, slurm_run: NewRun) -> None:
+    run = slurm_run(setup=["sleep 3"])
+    words = [sys.executable, "-m", "launch", "resume", str(run.path)]
+    launcher = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL)
+    end = time.monotonic() + 60
+    while not (number := chain.job_number(run, "corpus")) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert number
+    launcher.kill()
+    launcher.wait()
+    wait(run)
+    assert pipeline.finished(run, "corpus")
