@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from launch.corpus_cli import corpus
+
 EPILOG = """\b
 Start here:
   mfo run smoke                the whole path in miniature, minutes on a laptop
@@ -208,6 +210,9 @@ def site_check(name: str) -> None:
     sys.exit(site_commands.check(name))
 
 
+mfo.add_command(corpus)
+
+
 @mfo.command()
 @click.argument("what", nargs=-1, metavar="[RUN|WEIGHTS]...")
 @click.option("--items", type=click.Path(path_type=Path), multiple=True,
@@ -318,6 +323,41 @@ def check_bundle(file: Path, as_json: bool) -> None:
     from launch import evidence
 
     sys.exit(evidence.check(file, as_json))
+
+
+LICENCE = click.option("--licence", metavar="ID", help="Of the weights, as the hub calls it; the "
+                       "base model's without it.")  # fmt: skip
+
+
+@mfo.command()
+@RUN
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+              help="The file, or - for the terminal; RUN/README.md without it.")  # fmt: skip
+@LICENCE
+@RUNS
+def card(run: str | None, out: Path | None, licence: str | None, runs: Path) -> None:
+    """Write the model card of RUN's weights: the hub's README.md, with the verdict's numbers."""
+    from launch import publish
+
+    publish.card(run, runs, out, licence)
+
+
+@mfo.command()
+@RUN
+@click.option("--repo", required=True, metavar="ORG/NAME", help="The repository on the hub.")
+@click.option("--private", is_flag=True, help="Make it private where it is new.")
+@click.option("--dry-run", is_flag=True, help="Print what would be uploaded; upload nothing.")
+@LICENCE
+@RUNS
+def push(run: str | None, repo: str, private: bool, dry_run: bool, licence: str | None,
+         runs: Path) -> None:  # fmt: skip
+    """Upload RUN's weights and their model card to the hub, in one commit.
+
+    The token is read from HF_TOKEN and from nowhere else; HF_ENDPOINT names another hub.
+    """
+    from launch import publish
+
+    publish.push(run, runs, repo, private=private, dry=dry_run, licence=licence)
 
 
 def emit(value: object) -> None:

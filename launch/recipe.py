@@ -24,6 +24,7 @@ SCHEMA: dict[str, dict[str, type]] = {
     "model": {
         "source": str,
         "base": str,
+        "licence": str,
         "revision": str,
         "architecture": str,
         "config": str,

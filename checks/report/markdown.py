@@ -8,7 +8,7 @@ from typing import Any
 
 from checks.terminal import MARKS, cells_of, number
 
-__all__ = ["write_markdown"]
+__all__ = ["escape", "write_markdown"]
 
 
 def write_markdown(verdict: Mapping[str, Any]) -> str:
@@ -18,30 +18,30 @@ def write_markdown(verdict: Mapping[str, Any]) -> str:
     heads = ["Benchmark", *(["Before"] if before else []), "Score", "k/n", "Published"]
     heads += ["Difference", "95% interval", "Margin", "Verdict"]
     lines = [
-        f"## {MARKS[verdict['verdict']]} {verdict['verdict']}: {_escape(verdict['model'])}",
+        f"## {MARKS[verdict['verdict']]} {verdict['verdict']}: {escape(verdict['model'])}",
         "",
-        _escape(verdict["headline"]),
+        escape(verdict["headline"]),
         "",
         f"| {' | '.join(heads)} |",
         f"|---|{'---:|' * (len(heads) - 2)}---|",
     ]
     for row in rows:
-        cells = [_escape(cell) for cell in cells_of(row)]
+        cells = [escape(cell) for cell in cells_of(row)]
         if before:
             seen = row["before"]["observed"] if row["before"] else None
             cells.insert(1, number(seen, row["decimals"]))
         cells.append(f"{MARKS[row['verdict']]} {row['verdict']}")
         lines.append(f"| {' | '.join(cells)} |")
     lines.append("")
-    lines += [f"- **{_escape(row['title'])}**: {_escape(row['reason'])}" for row in rows]
-    lines += [f"- {_escape(note)}" for note in verdict["notes"]]
+    lines += [f"- **{escape(row['title'])}**: {escape(row['reason'])}" for row in rows]
+    lines += [f"- {escape(note)}" for note in verdict["notes"]]
     table = verdict["table"]
-    lines += ["", f"Tier *{verdict['tier']}*, table {_escape(table['name'])}: "
-              f"{_escape(table['source'])}."]  # fmt: skip
+    lines += ["", f"Tier *{verdict['tier']}*, table {escape(table['name'])}: "
+              f"{escape(table['source'])}."]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Keep names from files from becoming markup, links, mentions or new cells."""
     flat = re.sub(r"\s+", " ", str(text)).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*_\[\]|>#~])", r"\\\1", flat).replace("@", "&#64;")

@@ -51,6 +51,7 @@ def items(seed: int) -> dict[str, list[dict[str, Any]]]:
 
 def finished_run(tmp: Path, corpus: Path, seed: int = 42, **settings: Any) -> Run:
     """Make a run folder with every stage finished and a verdict that follows from its items."""
+    tmp.mkdir(exist_ok=True)
     table = tmp / "table.toml"
     table.write_text(TABLE)
     given = {
