@@ -23,6 +23,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,6 +83,13 @@ def inner(count: int, ends: Ints) -> npt.NDArray[np.bool_]:
     return out
 
 
+def _firsts(ordered: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Tell where a new value begins in an ordered array."""
+    out = np.ones(len(ordered), dtype=bool)
+    out[1:] = ordered[1:] != ordered[:-1]
+    return out
+
+
 @dataclass(frozen=True)
 class Pairs:
     """Candidates: text i of a batch may match prompt p. Arrays of shape (pairs,), by text.
@@ -128,7 +136,9 @@ class Index:
         keep = self._leave_out(every[at], prompt, position)
         grams, prompt, position = every[at][keep], prompt[keep], position[keep]
         order = np.argsort(grams, kind="stable")
-        self.keys, first = np.unique(grams[order], return_index=True)
+        grams = grams[order]
+        first = np.flatnonzero(_firsts(grams))
+        self.keys = grams[first]
         self.first = np.append(first, len(grams)).astype(np.int64)
         self.prompt = prompt[order].astype(np.int32)
         self.position = position[order].astype(np.int32)
@@ -142,9 +152,11 @@ class Index:
         keep = np.ones(len(grams), dtype=bool)
         if not len(grams):
             return keep
-        _, number = np.unique(grams, return_inverse=True)
-        pairs = np.unique(number.astype(np.int64) * (len(self.tokens) + 1) + prompt)
-        spread = np.bincount(pairs // (len(self.tokens) + 1))[number]
+        order = np.argsort(grams, kind="stable")
+        number = np.zeros(len(grams), dtype=np.int64)
+        number[order] = np.cumsum(_firsts(grams[order])) - 1
+        pairs = np.sort(number * len(self.tokens) + prompt)
+        spread = np.bincount(pairs[_firsts(pairs)] // len(self.tokens))[number]
         common = np.flatnonzero(spread > COMMON)
         edges = np.flatnonzero(np.diff(prompt[common], prepend=-1, append=-1))
         for begin, end in pairwise(edges.tolist()):
@@ -180,8 +192,8 @@ class Index:
         at, key = at[same], key[same]
         text = np.searchsorted(ends, at, side="right") - 1
         # A gram that a text repeats counts once.
-        once = np.unique(text * len(self.keys) + key)
-        text, key = np.divmod(once, len(self.keys))
+        once = np.sort(text * len(self.keys) + key)
+        text, key = np.divmod(once[_firsts(once)], len(self.keys))
         many = self.first[key + 1] - self.first[key]
         total = int(many.sum())
         within = np.arange(total) - np.repeat(np.cumsum(many) - many, many)
@@ -193,8 +205,7 @@ class Index:
         pair, position = pair[order], position[order]
         # Each gram covers 5 tokens, less where the next one of the pair starts before its end.
         covers = np.full(total, MIN_BLOCK, dtype=np.int64)
-        new = np.ones(total, dtype=bool)
-        new[1:] = np.diff(pair) != 0
+        new = _firsts(pair)
         covers[:-1][~new[1:]] = np.minimum(MIN_BLOCK, np.diff(position))[~new[1:]]
         starts = np.flatnonzero(new)
         if not len(starts):

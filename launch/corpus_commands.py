@@ -1,0 +1,98 @@
+"""What `mfo corpus …` does once its words are parsed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from launch.cli import emit
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Less than this is done before a second process would have begun.
+SMALL = 2 * 2**20
+
+
+def decontaminate(
+    as_json: bool,
+    *,
+    train: tuple[Path, ...],
+    prompts: tuple[str, ...],
+    tokenizer: Path,
+    out: Path,
+    mode: str,
+    ngram: int,
+    threshold: float,
+    workers: int | None,
+) -> None:
+    """Decontaminate files and print what was removed."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    from corpus import prompts as benchmarks
+    from corpus.decontaminate import decontaminate as run
+    from corpus.rule import Rule
+
+    console = Console(stderr=as_json, highlight=False)
+    rule = Rule(mode, ngram, threshold)
+    found = [benchmarks.read(*benchmarks.parse(given)) for given in prompts]
+    size = sum(path.stat().st_size for path in train if path.is_file())
+    if workers is None:
+        workers, why = choose_workers(size)
+        console.print(f"workers: {workers}, {why}", style="dim")
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=28),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal,
+                  auto_refresh=False) as bars:  # fmt: skip
+        task = bars.add_task("reading the benchmarks", total=max(size, 1))
+
+        def show(done: int, rows: int, removed: int) -> None:
+            words = f"{rows:,} rows, {removed:,} removed"
+            bars.update(task, completed=done, description=words, refresh=True)
+
+        summary = run(train, found, tokenizer, out, rule, workers=workers, on_progress=show)
+    if as_json:
+        emit(summary)
+    else:
+        _print(console, summary, out)
+
+
+def choose_workers(size: int) -> tuple[int, str]:
+    """Give the number of processes for so many bytes of rows, and why."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if size < SMALL:
+        return 1, "the files are small"
+    return cores or 1, "one for each core that this process may use"
+
+
+def _print(console: Console, summary: dict[str, Any], out: Path) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("benchmark")
+    for name in ("rows removed", "prompts", "empty", "too short to match"):
+        table.add_column(name, justify="right")
+    for name, b in summary["benchmarks"].items():
+        counts = (b["removed"], b["prompts"], b["empty"], b["never_match"])
+        table.add_row(escape(name), *(f"{n:,}" for n in counts))
+    console.print(table)
+    console.print(
+        f"{summary['removed']:,} of {summary['rows']:,} rows removed "
+        f"({summary['rule']['mode']}), {summary['kept']:,} kept"
+    )
+    notes = {
+        "rows_without_user_turn": "rows without a user's turn that the rule reads: kept",
+        "rows_with_broken_text": "rows with broken characters: compared with � in their place",
+        "repeated_ids": "repeated ids: told apart by #2, #3 … in the reports",
+    }
+    for key, words in notes.items():
+        if summary[key]:
+            console.print(f"{summary[key]:,} {words}")
+    console.print(f"page:    {out / 'contamination.html'}", markup=False, soft_wrap=True)
+    console.print(f"reports: {out / 'reports'}", markup=False, soft_wrap=True)
+    console.print(
+        f"next:    mfo run RECIPE --corpus {out / 'train.jsonl'}", markup=False, soft_wrap=True
+    )
