@@ -6,7 +6,7 @@ the score of one further seed falls (95% prediction interval, Student t), becaus
 score is one such seed. So the seeds must agree with each other *and* the items must be many
 enough: more seeds never make a verdict laxer than the items allow.
 
-With two seeds the prediction interval is 31 times their difference in width, so that hardly
+With two seeds the prediction interval is 22 times as wide as they lie apart, so that hardly
 anything is decided; three to five seeds are where it begins to be.
 """
 
