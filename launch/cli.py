@@ -186,6 +186,30 @@ def cancel(run: str | None, runs: Path) -> None:
     sys.exit(slurm_commands.cancel(find(run, runs)))
 
 
+@mfo.command()
+@click.argument("what", required=False, metavar="[RUN|LOG]")
+@RUNS
+@JSON
+def diagnose(what: str | None, runs: Path, as_json: bool) -> None:
+    """Find the first cause of a failure in RUN's logs, or in a log file; exits 3 if none."""
+    from launch import diagnose_command
+
+    sys.exit(diagnose_command.diagnose(what, runs, as_json))
+
+
+@mfo.command()
+@click.option("--site", default="laptop", show_default=True, shell_complete=_complete_sites,
+              help="Place to look at.")  # fmt: skip
+@click.option("--nodes", type=click.IntRange(min=1), default=2, show_default=True,
+              help="On Slurm: how many nodes the short job looks at.")  # fmt: skip
+@JSON
+def doctor(site: str, nodes: int, as_json: bool) -> None:
+    """Look at a site before node-hours are spent there: here, and on its nodes."""
+    from launch.preflight import doctor as checks
+
+    sys.exit(checks.run(site, nodes, as_json))
+
+
 @mfo.group()
 def site() -> None:
     """Places to run: what a profile says, and whether it holds here."""

@@ -94,7 +94,7 @@ def test_every_setting_has_evidence() -> None:
     for name in site.known_sites():
         unsaid = [
             words for good, words in examine(site.load(name)) if "evidence" in words and not good
-        ]  # noqa: E501
+        ]
         assert not unsaid, f"{name}: {unsaid}"
     bare = replace(site.load("vista"), evidence={})
     assert any(not good and "evidence" in words for good, words in examine(bare))

@@ -1,0 +1,195 @@
+"""Before node-hours are spent: does this place hold what a run needs?
+
+Here, on the login node: the site's profile (`launch.site_commands.examine`), tokens, space. On the
+nodes, as a short job: launch.preflight.node_probe on each of them, held against the profile and
+against each other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launch.errors import KitError
+from launch.preflight.node_probe import MARK
+from launch.recipe import ROOT
+from launch.site import Site, expand
+
+#: Seconds between clocks from which on checkpoints and logs of two nodes cannot be put in order.
+SKEW_S = 5.0
+OPEN_FILES = 4096
+LEAST_FREE = 200 * 2**30  # a 27B checkpoint with its optimiser is some 160 GB
+SLOW_MB_S = 100
+_WAIT_S = 600
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at: "ok", "warn" or "fail", in words, and what to do."""
+
+    state: str
+    words: str
+    fix: str = ""
+
+
+def here(site: Site) -> list[Check]:
+    """Look at what can be seen from where mfo was called."""
+    from launch import tracking
+    from launch.site_commands import examine
+
+    out = [Check("ok" if good else "fail", words, "" if good else f"mfo site show {site.name}")
+           for good, words in examine(site)]  # fmt: skip
+    out.append(Check("ok", tracking.reason()))
+    if not os.environ.get("HF_TOKEN") and not (Path.home() / ".cache/huggingface/token").is_file():
+        out.append(Check("warn", "no token for the hub: gated models cannot be fetched",
+                         "hf auth login, or export HF_TOKEN=…"))  # fmt: skip
+    return out
+
+
+def command(site: Site, nodes: int, folders: Sequence[str], place: Path) -> str:
+    """Give the shell line that looks at the nodes: one task on each, in the training image."""
+    from launch.cluster import container
+    from launch.cluster.script import who
+
+    box = container.describe(site, "train", ROOT, [])
+    begun = container.start(box, place)
+    for path, text in begun.files.items():
+        path.write_text(text, encoding="utf-8")
+    words = ["srun", f"--nodes={nodes}", "--ntasks-per-node=1", "--time=2", "--job-name=mfo-doctor"]
+    words += [f"--{key}={value}" for key, value in who(site).items()]
+    if site.gpus_per_node:
+        words.append(f"--gpus-per-node={site.gpus_per_node}")
+    if site.exclusive:
+        words.append("--exclusive")
+    words += [f"--{k}={v}" for k, v in site.sbatch.items()]
+    # Labels before each line, which some profiles ask for, would hide the probe's mark.
+    words += [w for w in site.srun if w != "-l"] + list(begun.srun)
+    tail = ["-m", "launch.preflight.node_probe", *folders]
+    return f"{shlex.join(words)} {begun.python} {shlex.join(tail)}"
+
+
+def on_nodes(site: Site, nodes: int) -> list[Check]:
+    """Run the probe on the nodes and judge what it says.
+
+    Raises:
+        KitError: the job did not run.
+    """
+    folders = [expand(f) for f in (site.scratch, str(site.cache_path)) if f]
+    place = site.cache_path / "doctor"
+    place.mkdir(parents=True, exist_ok=True)
+    line = command(site, nodes, folders, place)
+    setup = "".join(f"{words}; " for words in site.setup)
+    env = {**os.environ, **site.environment, "PYTHONPATH": str(ROOT)}
+    begun = time.time()
+    try:
+        done = subprocess.run(["bash", "-c", setup + line], env=env, capture_output=True, text=True,
+                              timeout=_WAIT_S, cwd=place)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise KitError(
+            f"the doctor's job did not run within {_WAIT_S // 60} minutes", where=line,
+            cause="the queue is long", fix="mfo doctor again later, or with --nodes 1",
+        ) from None  # fmt: skip
+    ended = time.time()
+    texts = [t for t in done.stdout.splitlines() if MARK in t]
+    seen = [json.loads(t.split(MARK, 1)[1]) for t in texts]
+    if not seen:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise KitError(f"the doctor's job failed: {said}", where=line,
+                       fix=f"mfo site check {site.name}")  # fmt: skip
+    return judge(site, nodes, seen, (begun, ended))
+
+
+def judge(
+    site: Site, nodes: int, seen: list[dict[str, Any]], between: tuple[float, float]
+) -> list[Check]:
+    """Hold what the nodes say against the profile and against each other.
+
+    Args:
+        seen: what node_probe printed on each node.
+        between: this machine's clock before and after.
+    """
+    out = []
+    if len(seen) < nodes:
+        out.append(Check("fail", f"only {len(seen)} of {nodes} nodes answered", "sinfo -R"))
+    for node in sorted(seen, key=lambda n: str(n["node"])):
+        out += _one(site, node, between)
+    times = [n["time"] for n in seen]
+    if max(times) - min(times) > SKEW_S + (between[1] - between[0]):
+        out.append(Check("fail", f"the nodes' clocks differ by {max(times) - min(times):.0f} s",
+                         "report it to the site"))  # fmt: skip
+    for what in ("machine", "python"):
+        if len(values := sorted({str(n[what]) for n in seen})) > 1:
+            out.append(Check("fail", f"the nodes differ in {what}: {', '.join(values)}",
+                             "choose a partition of equal nodes"))  # fmt: skip
+    return out
+
+
+def _one(site: Site, node: dict[str, Any], between: tuple[float, float]) -> list[Check]:
+    name, out = node["node"], []
+    count = node["gpus"]["count"]
+    if site.gpus_per_node:
+        good = count >= site.gpus_per_node
+        words = f"{name}: {count} GPUs of {site.gpus_per_node}, driver {node['gpus']['driver']}"
+        fix = "" if good else "is the image started with its GPUs? mfo site show"
+        out.append(Check("ok" if good else "fail", words, fix))
+    lacking = [m for m, there in node["modules"].items() if not there and m != "lm_eval"]
+    has = f"without {', '.join(lacking)}" if lacking else "with what training needs"
+    fix = "build the kit's image, or set python in the profile" if lacking else ""
+    out.append(Check("fail" if lacking else "ok", f"{name}: Python {node['python']}, {has}", fix))
+    if node["open_files"] != -1 and node["open_files"] < OPEN_FILES:
+        out.append(Check("warn", f"{name}: only {node['open_files']} open files are allowed",
+                         f'add "ulimit -n {OPEN_FILES}" to setup in the profile'))  # fmt: skip
+    for folder, found in node["folders"].items():
+        if "error" in found:
+            out.append(Check("fail", f"{name}: {folder} cannot be written: {found['error']}",
+                             f"leave the node out: sbatch = {{exclude = \"{name}\"}}"))  # fmt: skip
+            continue
+        small = bool(site.gpus_per_node) and found["free"] < LEAST_FREE
+        state = "warn" if small or found["mb_s"] < SLOW_MB_S else "ok"
+        out.append(Check(state, f"{name}: {folder} writes {found['mb_s']} MB/s, "
+                         f"{found['free'] / 2**30:,.0f} GiB free"))  # fmt: skip
+    early, late = between[0] - SKEW_S, between[1] + SKEW_S
+    if not early <= node["time"] <= late:
+        off = node["time"] - (between[0] if node["time"] < early else between[1])
+        out.append(Check("fail", f"{name}: its clock is {off:+.0f} s off", "report it to the site"))
+    return out
+
+
+def run(site_name: str, nodes: int, as_json: bool) -> int:
+    """Print every check; gives 1 where one failed."""
+    import click
+
+    from launch import site as sites
+    from launch.cli import emit
+
+    site = sites.load(site_name)
+    checks = here(site)
+    if site.scheduler == "slurm":
+        try:
+            checks += on_nodes(site, nodes)
+        except KitError as error:
+            checks.append(Check("fail", error.what, error.fix))
+    else:
+        from launch.preflight.node_probe import probe
+
+        now = time.time()
+        checks += judge(site, 1, [probe([str(site.cache_path)])], (now, time.time()))
+    failed = sum(c.state == "fail" for c in checks)
+    if as_json:
+        emit([{"state": c.state, "words": c.words, "next": c.fix} for c in checks])
+        return 1 if failed else 0
+    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+    for check in checks:
+        click.secho(f"{check.state:<5}", fg=colours[check.state], nl=False)
+        click.echo(check.words + (f"\n     next: {check.fix}" if check.fix else ""))
+    if site.gpus_per_node:
+        click.echo("not measured: the all-reduce's bandwidth")
+    click.echo(f"{failed} of {len(checks)} checks failed" if failed else "all checks hold")
+    return 1 if failed else 0

@@ -1,0 +1,77 @@
+"""What one node is like: run by `mfo doctor` on each of them, prints one line of JSON.
+
+    python -m launch.preflight.node_probe FOLDER [FOLDER ...]
+
+Standard library only: it must also run where the image lacks what a run needs, and say so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+#: What a stage imports first.
+MODULES = ("submitit", "torch", "axolotl", "lm_eval")
+MARK = "MFO-PROBE "
+_WRITE_MIB = 32
+
+
+def probe(folders: list[str]) -> dict[str, Any]:
+    """Look at this node; nothing here raises."""
+    return {
+        "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+        "time": time.time(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "modules": {name: find_spec(name) is not None for name in MODULES},
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
+        "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "gpus": gpus(),
+        "folders": {folder: write(Path(folder)) for folder in folders},
+        "tokens": {n: n in os.environ for n in ("HF_TOKEN", "WANDB_API_KEY")},
+    }
+
+
+def gpus() -> dict[str, Any]:
+    """Count GPUs and give the driver's version as nvidia-smi says them."""
+    if shutil.which("nvidia-smi") is None:
+        return {"count": 0, "driver": ""}
+    words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"count": 0, "driver": "", "error": str(error)}
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    return {"count": len(lines) if done.returncode == 0 else 0, "driver": lines[0] if lines else ""}
+
+
+def write(folder: Path) -> dict[str, Any]:
+    """Write some MiB and give the speed in MB/s, or why it did not work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".mfo-doctor-") as file:
+            begun = time.perf_counter()
+            file.write(os.urandom(1 << 20) * _WRITE_MIB)
+            file.flush()
+            os.fsync(file.fileno())
+            took = time.perf_counter() - begun
+    except OSError as error:
+        return {"error": error.strerror or str(error)}
+    return {"free": free, "mb_s": round(_WRITE_MIB * 1.048576 / took)}
+
+
+if __name__ == "__main__":
+    # One write, so that lines of several nodes never mix.
+    os.write(1, (MARK + json.dumps(probe(sys.argv[1:])) + "\n").encode())

@@ -1,0 +1,85 @@
+"""mfo doctor: each thing that it looks at can be found wrong."""
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from realslurm import RealSlurm
+
+from launch import site
+from launch.preflight import doctor
+from launch.preflight.node_probe import probe
+
+NODE: dict[str, Any] = {
+    "node": "n1", "time": 100.0, "machine": "aarch64", "python": "3.12.3",
+    "modules": {"submitit": True, "torch": True, "axolotl": True, "lm_eval": False},
+    "cores": 288, "open_files": 65536, "gpus": {"count": 4, "driver": "590.1"},
+    "folders": {"/scratch": {"free": 10**13, "mb_s": 900}},
+    "tokens": {"HF_TOKEN": True, "WANDB_API_KEY": True},
+}  # fmt: skip
+
+
+def judged(*nodes: dict[str, Any], expected: int | None = None) -> list[str]:
+    gh200 = replace(site.load("slurm-generic"), gpus_per_node=4)
+    checks = doctor.judge(gh200, expected or len(nodes), list(nodes), (99.0, 101.0))
+    return [c.words for c in checks if c.state != "ok"]
+
+
+def test_good_nodes_are_good() -> None:
+    assert judged(NODE, {**NODE, "node": "n2"}) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"gpus": {"count": 3, "driver": "590.1"}}, "3 GPUs of 4"),
+        ({"modules": {**NODE["modules"], "submitit": False}}, "without submitit"),
+        ({"open_files": 1024}, "only 1024 open files"),
+        ({"folders": {"/scratch": {"error": "Read-only file system"}}}, "Read-only file system"),
+        ({"folders": {"/scratch": {"free": 10**9, "mb_s": 900}}}, "1 GiB free"),
+        ({"folders": {"/scratch": {"free": 10**13, "mb_s": 3}}}, "3 MB/s"),
+        ({"time": 200.0}, "clock is +99 s off"),
+        ({"machine": "x86_64"}, "differ in machine"),
+    ],
+)
+def test_each_fault_of_one_node_is_named(change: dict[str, Any], says: str) -> None:
+    words = judged(NODE, {**NODE, "node": "n2", **change})
+    assert any(says in line for line in words), words
+
+
+def test_a_node_that_does_not_answer() -> None:
+    assert judged(NODE, expected=2) == ["only 1 of 2 nodes answered"]
+
+
+def test_a_probe_holds_no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_planted")
+    said = probe([str(tmp_path)])
+    assert said["tokens"]["HF_TOKEN"] is True
+    assert "hf_planted" not in str(said)
+    assert said["folders"][str(tmp_path)]["mb_s"] > 0
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slurm
+def test_on_real_nodes_one_with_a_read_only_scratch(
+    slurm: RealSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if slurm.mode != "ns":
+        pytest.skip("a mount of one node's own needs namespaces, so root")
+    monkeypatch.setenv("MFO_CACHE", str(tmp_path / "cache"))
+    place = replace(site.load("slurm-generic"), scratch=str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    assert [c for c in doctor.on_nodes(place, 4) if c.state == "fail"] == []
+    outer = slurm.processes["n3"].pid
+    inner = subprocess.run(["pgrep", "-P", str(outer)], capture_output=True, text=True).stdout
+    subprocess.run(
+        ["nsenter", "-t", inner.split()[0], "-m", "mount", "-t", "tmpfs", "-o", "ro", "none",
+         str(tmp_path / "scratch")], check=True,
+    )  # fmt: skip
+    try:
+        failed = [c.words for c in doctor.on_nodes(place, 4) if c.state == "fail"]
+    finally:
+        slurm.kill_node("n3")
+    assert failed == [f"n3: {tmp_path}/scratch cannot be written: Read-only file system"]
