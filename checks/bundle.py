@@ -94,7 +94,7 @@ def make_bundle(path: Path, members: Mapping[str, bytes], redacted: int = 0) -> 
                 "the run's verdict.json does not follow from its items",
                 where=str(path),
                 cause=checked.differences[0],
-                fix="judge it again (mfo verify RUN, then mfo resume RUN), then bundle",
+                fix="remove verdict.json, judge again with mfo resume RUN, then bundle",
             )
         beside.replace(path)
     except OSError as error:
@@ -266,11 +266,8 @@ def compare(claimed: Any, derived: Any, place: str = "") -> list[str]:
         for key in sorted(claimed.keys() | derived.keys()):
             if key in WORDS or (not place and key in PASSED_ON):
                 continue
-            if key not in claimed or key not in derived:
-                side = "verdict.json" if key not in claimed else "the derived verdict"
-                found.append(f"{_at(place, key)} is not in {side}")
-                continue
-            found += compare(claimed[key], derived[key], _at(place, key))
+            # What one version of the kit does not write yet, the other leaves empty.
+            found += compare(claimed.get(key), derived.get(key), _at(place, key))
         return found
     if isinstance(derived, list) and isinstance(claimed, list):
         if len(claimed) != len(derived):

@@ -2,9 +2,10 @@
 
     text = model_card(verdict, Facts(title="…", licence="gemma", …))
 
-The metadata block is what ``huggingface_hub.ModelCard`` parses. Only what was measured and is not
-invalid enters ``model-index``; the published scores stand beside it in the table and nowhere as
-results of these weights. Text from recipes, tables and models is escaped.
+The metadata block is what ``huggingface_hub.ModelCard`` parses. Only what was measured on all of a
+benchmark's items and is not invalid enters ``model-index``: a sample stands in the table alone.
+The published scores stand beside it in the table and nowhere as results of these weights. Text
+from recipes, tables and models is escaped.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def _metadata(verdict: Mapping[str, Any], facts: Facts) -> str:
             metric_value=row["observed"],
         )
         for row in verdict["benchmarks"]
-        if row["observed"] is not None and row["verdict"] != "invalid"
+        if row["observed"] is not None and row["verdict"] != "invalid" and _complete(row)
     ]
     data = ModelCardData(
         language=facts.language,
@@ -107,6 +108,10 @@ def _metadata(verdict: Mapping[str, Any], facts: Facts) -> str:
         eval_results=results or None,
     )
     return str(data.to_yaml()).rstrip("\n") + "\n"
+
+
+def _complete(row: Mapping[str, Any]) -> bool:
+    return bool(row["n"] >= (row["items_published"] or row["planned"].get("of") or row["n"]))
 
 
 def _introduction(verdict: Mapping[str, Any], facts: Facts) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from checks.terminal import MARKS, cells_of, number
+from checks.terminal import MARKS, cells_of, drift_lines, number
 
 __all__ = ["escape", "write_markdown"]
 
@@ -34,6 +34,7 @@ def write_markdown(verdict: Mapping[str, Any]) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines.append("")
     lines += [f"- **{escape(row['title'])}**: {escape(row['reason'])}" for row in rows]
+    lines += [f"- {escape(said)}" for drift in verdict["triangle"] for said in drift_lines(drift)]
     lines += [f"- {escape(note)}" for note in verdict["notes"]]
     table = verdict["table"]
     lines += ["", f"Tier *{verdict['tier']}*, table {escape(table['name'])}: "

@@ -81,6 +81,15 @@ def test_invalid_scores_are_no_results_and_failures_are_said(run: Run, call: Cal
     assert "@everyone" not in text
 
 
+def test_a_sample_is_no_result_of_the_benchmark(run: Run, call: Call) -> None:
+    verdict = read_verdict(run.verdict)
+    verdict["benchmarks"][0]["n"] = 199
+    write_verdict(run.verdict, verdict)
+    text = call("card", run.name, "--runs", run.path.parent, "--out", "-")[1]
+    assert [r.dataset_type for r in ModelCard(text).data.eval_results or []] == ["rubric"]
+    assert "| MedQA | 75.00 |" in text
+
+
 def test_a_licence_can_be_given_and_is_not_guessed(
     run: Run, call: Call, tmp_path: Path, corpus_file: Path
 ) -> None:

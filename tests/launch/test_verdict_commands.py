@@ -103,7 +103,8 @@ def test_the_triangle_tells_where_a_difference_comes_from(
     assert drift["evaluation"]["verdict"] == "reproduced"
     assert drift["training"]["verdict"] == "equivalent"
     assert (drift["training"]["ours_only"], drift["training"]["reference_only"]) == (1, 1)
-    assert "evaluation drift, reproduced" in call(*given)[1]
+    assert "evaluation drift, reproduced" in call(*given, "--markdown", ours.parent / "v.md")[1]
+    assert "- medqa, training drift, equivalent: " in (ours.parent / "v.md").read_text()
 
     # The harness is off by far: the released weights miss the published score as ours do.
     table.write_text(table.read_text().replace("90.0", "60.0"))
