@@ -287,8 +287,9 @@ def held(run: Run) -> Iterator[None]:
     """Hold a run for this launcher alone.
 
     Raises:
-        KitError: another launcher holds it.
+        KitError: another launcher holds it, or others could have put code into it.
     """
+    _check_owner(run.path)
     try:
         file = (run.path / ".lock").open("a")
     except OSError as error:
@@ -305,3 +306,24 @@ def held(run: Run) -> Iterator[None]:
                 fix=f"mfo status {run.name}",
             ) from None
         yield
+
+
+def _check_owner(path: Path) -> None:
+    """Refuse a folder whose pickles another user may have written: a pickle is code.
+
+    Raises:
+        KitError: another user owns the folder, or may write into it.
+    """
+    stat = path.stat()
+    if stat.st_uid != os.geteuid():
+        raise KitError(
+            "this run folder belongs to another user", where=str(path),
+            cause="running it would execute what that user put there",
+            fix="start a run of your own: mfo run RECIPE",
+        )  # fmt: skip
+    if stat.st_mode & 0o022:
+        raise KitError(
+            "other users may write into this run folder", where=str(path),
+            cause=f"its permissions are {stat.st_mode & 0o777:o}; mfo makes them 700",
+            fix=f"if you trust what is in it: chmod 700 {path}",
+        )  # fmt: skip

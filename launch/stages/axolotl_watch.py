@@ -26,6 +26,7 @@ from typing import Any
 
 from axolotl.integrations.base import BasePlugin
 
+from launch.errors import KitError
 from launch.stages import checkpoints
 
 PROGRESS_DIR = "MFO_PROGRESS_DIR"
@@ -93,6 +94,7 @@ def _make_callback() -> Any:
             folder = os.environ.get(PROGRESS_DIR)
             if folder and state.is_world_process_zero and logs:
                 _append(Path(folder) / "progress.jsonl", _entry(state, logs))
+            stop_if_lost(state.global_step, logs or {})
 
         def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
             # transformers 5.16.1, trainer.py _maybe_log_save_evaluate: on_save comes after
@@ -112,6 +114,28 @@ def _make_callback() -> Any:
             return control
 
     return WatchCallback()
+
+
+def stop_if_lost(step: int, logs: dict[str, Any]) -> None:
+    """End training whose numbers are none any more, before more node-hours are spent.
+
+    transformers replaces a loss that is no number by the mean of those before it
+    (logging_nan_inf_filter), so the gradient's norm is looked at as well. Every rank logs the same
+    values, so every rank comes to the same decision.
+
+    Raises:
+        KitError: loss or gradient norm is not finite.
+    """
+    for name in ("loss", "grad_norm"):
+        value = logs.get(name)
+        if isinstance(value, (int, float)) and not math.isfinite(value):
+            raise KitError(
+                f"NaN detected: {name} is {value} at step {step}",
+                where="training",
+                cause="a learning rate that is too high, or a bad row; the weights are spoilt",
+                fix="a lower train.learning_rate, then mfo run again: the last checkpoint may "
+                "hold spoilt weights too",
+            )
 
 
 def stop_asked() -> bool:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from launch.cluster import slurm
+from launch.errors import KitError
 from launch.files import write_json
-from launch.run import Run
+from launch.run import Run, held
 from launch.watch import jobs, state
 
 NewRun = Callable[..., Run]
@@ -122,3 +123,34 @@ def test_finished_runs_cost_slurm_nothing(slurm_run: NewRun, asked: Path) -> Non
     write_json(run.folder("corpus") / "job.json", {"job": "12"})
     assert state.every(run.path.parent)[0][1]["state"] == "finished"  # type: ignore[index]
     assert not asked.exists()
+
+
+def test_a_folder_that_others_may_have_written_is_refused(slurm_run: NewRun) -> None:
+    run = slurm_run()
+    run.path.chmod(0o770)
+    with pytest.raises(KitError, match="other users may write") as error, held(run):
+        pass
+    assert "chmod 700" in error.value.fix
+    run.path.chmod(0o700)
+    with held(run):
+        pass
+    if os.geteuid():
+        pytest.skip("giving a folder to another user needs root")
+    os.chown(run.path, 12345, -1)
+    with pytest.raises(KitError, match="belongs to another user"), held(run):
+        pass
+
+
+@pytest.mark.parametrize(
+    "logs", [{"loss": float("nan")}, {"loss": 1.0, "grad_norm": float("inf")}, {"grad_norm": None}]
+)
+def test_training_ends_when_its_numbers_are_none(logs: dict[str, float | None]) -> None:
+    pytest.importorskip("axolotl")
+    from launch.stages.axolotl_watch import stop_if_lost
+
+    stop_if_lost(3, {"loss": 1.0, "grad_norm": 0.5})
+    if logs.get("grad_norm", 0) is None:
+        stop_if_lost(3, logs)
+        return
+    with pytest.raises(KitError, match="NaN detected"):
+        stop_if_lost(3, logs)
