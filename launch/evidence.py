@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 #: Files of a run that show how it went; each may be missing. Pickles, checkpoints, weights and
 #: the corpus are never packed.
 WITH = ("corpus/summary.json", "train/axolotl.yaml", "train/progress.jsonl",
-        "evaluate/summary.json")  # fmt: skip
-OF_STAGE = ("log", "inputs.json", "outputs.json")
+        "train/attempts.jsonl", "evaluate/summary.json")  # fmt: skip
+OF_STAGE = ("inputs.json", "outputs.json")
 LONGEST_LOG = 2**22  # 4 MiB: of a longer log its beginning and its end
 
 
@@ -74,8 +74,11 @@ def collect(run: Run) -> dict[str, bytes]:
     stages = [f"{stage}/{file}" for stage in run.stages for file in OF_STAGE]
     for place in (*stages, *WITH):
         if (run.path / place).is_file():
-            data = _read(run.path / place)
-            members[place] = _shortened(data) if place.endswith("/log") else data
+            members[place] = _read(run.path / place)
+    for stage in run.stages:  # on Slurm there is a log.nodeN beside the log
+        for file in sorted(run.folder(stage).glob("log*")):
+            if file.is_file() and file.name.replace(".", "").isalnum():
+                members[f"{stage}/{file.name}"] = _shortened(_read(file))
     return members
 
 

@@ -41,6 +41,8 @@ def verify(what: tuple[str, ...], runs: Path, as_json: bool, given: dict[str, An
                 "--recipe scores one folder of weights", fix="mfo verify WEIGHTS --recipe …"
             )
         return _verify_weights(Path(what[0]), runs, as_json, given)
+    if given["benchmark"]:
+        raise KitError("--benchmark names the benchmark of an --items file; a run knows its own")
     for name in what:
         folder = Path(name)
         if folder.is_dir() and not (folder / "run.toml").is_file():
@@ -52,7 +54,7 @@ def verify(what: tuple[str, ...], runs: Path, as_json: bool, given: dict[str, An
 
 
 def _verify_runs(names: Sequence[str], runs: Path, as_json: bool, given: dict[str, Any]) -> int:
-    from launch import seeds
+    from launch import verdict_seeds
     from launch.run import find
     from launch.stages import judge
 
@@ -60,8 +62,8 @@ def _verify_runs(names: Sequence[str], runs: Path, as_json: bool, given: dict[st
     for run in found:
         _scored(run)
     if len(found) == 1:
-        return _show_verdict(judge.derive(found[0]), found[0].items, as_json, given)
-    verdict, items = seeds.derive(found)
+        return _show_verdict(judge.derive(found[0], given), found[0].items, as_json, given)
+    verdict, items = verdict_seeds.derive(found, given)
     return _show_verdict(verdict, items, as_json, given)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,16 +43,22 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     return {run.verdict: None, page: None}, {"verdict": verdict["verdict"]}
 
 
-def derive(run: Run) -> dict[str, Any]:
-    """Give the verdict of a run from its items, without believing an older verdict."""
+def derive(run: Run, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Give the verdict of a run from its items, without believing an older verdict.
+
+    Args:
+        run: its items are scored.
+        changes: what is asked for in place of the recipe's: published, model, tier, allow_partial.
+    """
     from checks.tables import load_table
     from checks.verdict import judge
 
-    table = load_table(run.recipe.table("published")["table"])
+    asked = changes or {}
+    table = load_table(asked.get("published") or run.recipe.table("published")["table"])
     return judge(
         items=items(run, table),
         table=table,
-        **case(run),
+        **changed(case(run), asked),
         base_items=base_items(run, table),
         loss=loss(run),
         provenance=provenance(run),
@@ -73,6 +80,12 @@ def case(run: Run) -> dict[str, Any]:
         "tier": published["tier"],
         "planned": planned,
     }
+
+
+def changed(given: dict[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Put what was asked for on the command line over a run's case."""
+    keys = ("model", "tier", "allow_partial")
+    return {**given, **{key: asked[key] for key in keys if asked.get(key)}}
 
 
 def items(run: Run, table: Table) -> dict[str, list[Item]]:

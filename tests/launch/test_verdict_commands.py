@@ -55,6 +55,20 @@ def test_one_run_is_judged_alone(seeds: list[Run], call: Call) -> None:
     assert (code, json.loads(out)) == (0, json.loads(seeds[0].verdict.read_text()))
 
 
+def test_a_run_can_be_held_against_another_table(
+    seeds: list[Run], call: Call, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text((tmp_path / "table.toml").read_text().replace("medqa = 75.0", "medqa = 40.0"))
+    given = [*(run.name for run in seeds), "--runs", seeds[0].path.parent, "--published", other]
+    assert call("verify", *given)[0] == 1
+    assert call("verify", seeds[0].name, *given[3:])[0] == 1
+    code, out, _ = call("verify", seeds[0].name, *given[3:5], "--tier", "weights", "--json")
+    assert (code, json.loads(out)["tier"]) == (0, "weights")
+    code, _, err = call("verify", seeds[0].name, *given[3:5], "--benchmark", "medqa")
+    assert (code, "a run knows its own" in err) == (2, True)
+
+
 def test_runs_that_differ_in_more_than_the_seed_are_refused(
     seeds: list[Run], call: Call, tmp_path: Path, corpus_file: Path
 ) -> None:
