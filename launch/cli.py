@@ -109,6 +109,8 @@ def main() -> None:
               help="Any recipe value, e.g. train.learning_rate=0. May be given again.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of initialisation, data order and "
               "training.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(min=1), default=1, help="So many runs, with seeds "
+              "that follow each other; on Slurm side by side.")  # fmt: skip
 @click.option("--corpus", type=click.Path(path_type=Path, exists=True),
               help="Train on this .toml, .jsonl or .parquet instead.")  # fmt: skip
 @click.option("--benchmarks", type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -120,7 +122,8 @@ def main() -> None:
 @RUNS
 @JSON
 def run(recipe: str, site: str, settings: tuple[str, ...], dry_run: bool, runs: Path,
-        as_json: bool, nodes: int | None, detach: bool, **shorthands: Any) -> None:  # fmt: skip
+        as_json: bool, nodes: int | None, detach: bool, seeds: int,
+        **shorthands: Any) -> None:  # fmt: skip
     """Walk a recipe through all its stages to a verdict.
 
     \b
@@ -131,7 +134,7 @@ def run(recipe: str, site: str, settings: tuple[str, ...], dry_run: bool, runs: 
     from launch import commands
 
     sys.exit(commands.run(recipe, site, settings, shorthands, dry_run, runs, as_json,
-                          nodes=nodes, detach=detach))  # fmt: skip
+                          nodes=nodes, detach=detach, seeds=seeds))  # fmt: skip
 
 
 @mfo.command()

@@ -29,8 +29,8 @@ def _console(*, stderr: bool = False) -> Console:
 
 def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands: dict[str, Any],
         dry: bool, runs: Path, as_json: bool, *, nodes: int | None = None,
-        detach: bool = False) -> int:  # fmt: skip
-    """Make a run and walk it; gives the exit code."""
+        detach: bool = False, seeds: int = 1) -> int:  # fmt: skip
+    """Make a run, or one for each seed, and walk it; gives the exit code."""
     from launch import run as run_folder
     from launch import site as sites
     from launch.preflight import choices
@@ -46,6 +46,18 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
     decisions += choices.decide(recipe, site, choices.FULL)
     choices.check_inputs(recipe, choices.FULL)
     choices.check_space(runs)
+    if seeds > 1:
+        from launch.seeds import run_seeds
+
+        def again(seed: int) -> Run:
+            one, why = choices.resolve(
+                recipe_name, [parse_setting(s) for s in settings], **{**shorthands, "seed": seed}
+            )
+            why += choices.decide(one, site, choices.FULL)
+            return run_folder.create(one, site, choices.FULL, why, runs.resolve())
+
+        first = int(recipe.table("train").get("seed", 0))
+        return run_seeds([again(first + n) for n in range(seeds)], as_json, detach=detach)
     made = run_folder.create(recipe, site, choices.FULL, decisions, runs.resolve())
     return walk_and_show(made, as_json, detach=detach)
 

@@ -1,93 +1,48 @@
-"""Several runs of one recipe that differ in their seed, judged together: mfo verify RUN RUN …"""
+"""`mfo run … --seeds N`: the same recipe with several seeds, and one verdict over all of them."""
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from launch.errors import KitError
-from launch.stages import judge
+import click
 
 if TYPE_CHECKING:
-    from checks.items import Item
     from launch.run import Run
 
-#: What `--seed` sets; runs may differ in these alone.
-SEEDS = (("train", "seed"), ("train", "data_seed"), ("model", "seed"))
 
+def run_seeds(runs: list[Run], as_json: bool, *, detach: bool = False) -> int:
+    """Bring every run to its end; on Slurm all are submitted first, and train side by side.
 
-def derive(runs: Sequence[Run]) -> tuple[dict[str, Any], dict[str, list[Item]]]:
-    """Judge runs of one recipe as several seeds of one training.
+    Args:
+        runs: one for each seed, of one recipe and site.
+        as_json: print each verdict as JSON.
+        detach: on Slurm, submit and return.
 
     Returns:
-        The verdict, and all items with their run's seed.
-
-    Raises:
-        KitError: the runs differ in more than their seed, in the questions that they were asked,
-            or two have the same seed.
+        The exit code of the first run that did not reproduce, else 0.
     """
-    from checks.tables import load_table
-    from checks.verdict import judge as decide
+    from launch import commands
 
-    first = runs[0]
-    seeds: dict[int, Run] = {}
-    for run in runs:
-        _same(first, run)
-        seed = run.recipe.table("train").get("seed")
-        if not isinstance(seed, int):
-            raise KitError(f"{run.name} does not say its training seed", where=str(run.path))
-        if seed in seeds:
-            raise KitError(
-                f"{seeds[seed].name} and {run.name} have the same seed {seed}",
-                cause="a training with the same seed is a repeat, not another seed",
-                fix=f"mfo run {run.recipe.name} --seed N",
-            )
-        seeds[seed] = run
-    table = load_table(first.recipe.table("published")["table"])
-    items: dict[str, list[Item]] = {}
-    for seed, run in sorted(seeds.items()):
-        for name, group in judge.items(run, table).items():
-            items.setdefault(name, []).extend(dataclasses.replace(i, seed=seed) for i in group)
-    origin = {
-        "runs": [run.name for run in runs],
-        "recipe": first.recipe.name,
-        "seeds": sorted(seeds),
-        "kit": [run.spec["kit"] for run in runs],
-        "weights": {run.name: run.facts("train").get("weights") for run in runs},
-    }
-    verdict = decide(
-        items=items,
-        table=table,
-        **judge.case(first),
-        base_items=judge.base_items(first, table),
-        provenance=origin,
-    )
-    return verdict, items
+    side_by_side = runs[0].site.scheduler == "slurm"
+    if side_by_side:
+        for run in runs:
+            # Each chain is complete before the next is sent, so a refusal names the seed it hit.
+            commands.walk_and_show(run, as_json, detach=True)
+    codes = []
+    if not (side_by_side and detach):
+        codes = [_wait(run, as_json) if side_by_side else commands.walk_and_show(run, as_json)
+                 for run in runs]  # fmt: skip
+    names = " ".join(run.name for run in runs)
+    click.echo(f"next:  mfo verify {names} judges all seeds together", err=as_json)
+    return next((code for code in codes if code), 0)
 
 
-def _same(first: Run, run: Run) -> None:
-    """Refuse runs that differ in more than their seed."""
-    left, right = _without_seeds(first), _without_seeds(run)
-    for name in left.keys() | right.keys():
-        if left.get(name) != right.get(name):
-            raise KitError(
-                f"{first.name} and {run.name} differ in [{name}], not only in their seed",
-                where=str(run.path / "run.toml"),
-                fix="judge them one by one: mfo verify RUN",
-            )
-    if judge.case(first) != judge.case(run):
-        raise KitError(
-            f"{first.name} and {run.name} were not asked the same questions",
-            where=str(run.folder("evaluate") / "summary.json"),
-            cause="a benchmark file that changed between the two",
-            fix="score both again, or judge them one by one: mfo verify RUN",
-        )
+def _wait(run: Run, as_json: bool) -> int:
+    from rich.console import Console
 
+    from launch import commands
+    from launch.slurm_commands import watch
 
-def _without_seeds(run: Run) -> dict[str, Any]:
-    data = copy.deepcopy(run.recipe.data)
-    for table, key in SEEDS:
-        data.get(table, {}).pop(key, None)
-    return data
+    console = Console(stderr=as_json, highlight=False)
+    code = watch(run, console)
+    return commands.show(run, as_json) if code is None else code

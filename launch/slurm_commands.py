@@ -60,8 +60,6 @@ def submit_and_show(run: Run, console: Console, *, detach: bool) -> int | None:
     """
     from launch.cluster import chain
     from launch.run import held
-    from launch.watch import jobs
-    from launch.watch.progress import Bars
 
     with held(run):
         numbers = chain.submit(run)
@@ -71,6 +69,14 @@ def submit_and_show(run: Run, console: Console, *, detach: bool) -> int | None:
     if detach:
         console.print(f"next:  mfo status {run.name}", soft_wrap=True)
         return 0
+    return watch(run, console)
+
+
+def watch(run: Run, console: Console) -> int | None:
+    """Wait for a submitted run; gives an exit code, or None once all is finished."""
+    from launch.watch import jobs
+    from launch.watch.progress import Bars
+
     try:
         jobs.wait(run, Bars(run, console))
     except KeyboardInterrupt:

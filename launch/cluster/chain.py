@@ -11,8 +11,8 @@ import shutil
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from launch.cluster import slurm
-from launch.cluster.script import Script, make
+from launch.cluster import container, slurm
+from launch.cluster.script import ROLES, Script, make
 from launch.errors import KitError
 from launch.files import read_json, write_json, write_text
 
@@ -75,6 +75,7 @@ def submit(run: Run) -> dict[str, str]:
     if not missing:
         return {}
     _check_slurm(run, missing)
+    _check_images(run, missing)
     # A stage after a missing one is done again too: its inputs may change.
     missing = run.stages[run.stages.index(missing[0]) :]
     numbers: dict[str, str] = {}
@@ -133,6 +134,18 @@ def _check_slurm(run: Run, missing: list[str]) -> None:
             where=str(run.path),
             fix=f"mfo status {run.name}; mfo cancel {run.name} ends them",
         )
+
+
+def _check_images(run: Run, missing: list[str]) -> None:
+    for role in dict.fromkeys(ROLES[stage] for stage in missing):
+        reason = container.missing_image(container.describe(run.site, role, run.path, []))
+        if reason:
+            raise KitError(
+                f"the {role} image cannot be used: {reason}",
+                where=f"images.{role} of site {run.site.name}",
+                fix="build it (containers/), or name yours in a profile of your own; "
+                f"mfo site check {run.site.name}",
+            )
 
 
 def _refused(run: Run, stage: str, error: Exception) -> KitError:

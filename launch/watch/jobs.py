@@ -142,5 +142,5 @@ def _failure(run: Run, name: str, last: dict[str, Any]) -> KitError:
         last.get("what") or f"stage {name}: {last.get('message', 'it ended without outputs')}",
         where=str(last.get("where") or run.folder(name) / "log"),
         cause=str(last.get("cause") or ""),
-        fix=str(last.get("fix") or f"mfo logs {run.name} {name}; then mfo resume {run.name}"),
+        fix=str(last.get("fix") or f"mfo diagnose {run.name}; then mfo resume {run.name}"),
     )

@@ -105,7 +105,7 @@ def test_alive_jobs_are_not_submitted_twice_and_can_be_cancelled(
 
 
 def test_a_controller_that_restarts_costs_nothing(slurm: RealSlurm, slurm_run: NewRun) -> None:
-    run = slurm_run(setup=["sleep 4"])
+    run = slurm_run(setup=["sleep 20"])  # srun itself needs the controller
     numbers = chain.submit(run)
     slurm.wait_for_state(numbers["corpus"], "RUNNING")
     slurm.kill_controller()
@@ -161,3 +161,35 @@ def test_a_killed_launcher_does_not_end_the_jobs(slurm: RealSlurm, slurm_run: Ne
     launcher.wait()
     wait(run)
     assert pipeline.finished(run, "corpus")
+
+
+def test_an_image_that_is_not_there_is_named_before_submission(
+    slurm: RealSlurm, slurm_run: NewRun, tmp_path: Path
+) -> None:
+    image = tmp_path / "mfo-train.sqsh"
+    run = slurm_run(runtime="pyxis", images={"train": str(image)})
+    with pytest.raises(KitError, match=r"mfo-train\.sqsh is not there") as error:
+        chain.submit(run)
+    assert "mfo site check" in error.value.fix
+    image.touch()
+    with pytest.raises(pipeline.StageFailedError):  # this Slurm has no Pyxis: the job says so
+        chain.submit(run)
+        wait(run)
+    from launch.watch.diagnose import diagnose, logs_of
+
+    found = diagnose(logs_of(run))
+    assert found is not None
+    assert found.rule.name == "wrong-image"
+
+
+def test_seeds_run_side_by_side(slurm: RealSlurm, slurm_run: NewRun) -> None:
+    from launch.seeds import run_seeds
+
+    runs = [slurm_run(setup=["sleep 2"]) for _ in range(3)]
+    assert run_seeds(runs, as_json=False, detach=True) == 0
+    numbers = [str(chain.job_number(run, "corpus")) for run in runs]
+    for number in numbers:
+        slurm.wait_for_state(number, "RUNNING", "COMPLETING", "COMPLETED")
+    for run in runs:
+        wait(run)
+        assert pipeline.finished(run, "corpus")
