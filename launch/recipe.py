@@ -33,7 +33,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "seed": int,
         "weights": str,
     },
-    "corpus": {"sources": str},
+    "corpus": {"sources": str, "decontaminate": str},
     "shape": {"global_batch": int, "gpus": int},
     "eval": {
         "harness": str,

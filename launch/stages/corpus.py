@@ -1,4 +1,9 @@
-"""Stage corpus: from the published components to the one file that training reads."""
+"""Stage corpus: from the published components to the one file that training reads.
+
+Where the recipe says so (corpus.decontaminate), rows that stand in a benchmark that the recipe is
+scored on are removed on the way, with the base model's tokenizer; corpus/decontaminate/ then holds
+what was removed, and the page that shows why.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +12,53 @@ from typing import TYPE_CHECKING, Any
 
 from corpus import sources
 from corpus.prepare import prepare
-from launch.files import sha256_file
+from launch.errors import KitError
+from launch.files import sha256_file, write_json
 
 if TYPE_CHECKING:
+    from launch.recipe import Recipe
     from launch.run import Run
+
+OFF = "off"
+MODES = (OFF, "correct", "faithful")
 
 
 def _spec(run: Run) -> Path:
     return Path(run.recipe.table("corpus")["sources"])
 
 
+def decontamination(recipe: Recipe) -> str:
+    """Give the recipe's mode: off, correct or faithful.
+
+    Raises:
+        KitError: another word.
+    """
+    mode = str(recipe.table("corpus").get("decontaminate", OFF))
+    if mode not in MODES:
+        raise KitError(
+            f"corpus.decontaminate takes {', '.join(MODES)}, not {mode!r}",
+            where=f"recipe {recipe.name}",
+        )
+    return mode
+
+
 def inputs(run: Run) -> dict[str, Any]:
-    """The bytes of every component, and their order."""
+    """The bytes of every component, their order, and what they are held against."""
     found = sources.load(_spec(run))
-    return {s.name: {"rows": s.rows, "files": [sha256_file(f) for f in s.files]} for s in found}
+    out: dict[str, Any] = {
+        s.name: {"rows": s.rows, "files": [sha256_file(f) for f in s.files]} for s in found
+    }
+    mode = decontamination(run.recipe)
+    if mode != OFF:
+        from launch.preflight.fetch import base_model_identity
+        from launch.stages.evaluate import benchmark_files
+
+        out["decontaminate"] = {
+            "mode": mode,
+            "benchmarks": {n: sha256_file(p) for n, p in benchmark_files(run.recipe).items()},
+            "tokenizer": base_model_identity(run.recipe),
+        }
+    return out
 
 
 def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
@@ -31,8 +69,45 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     )
     for name, counts in summary["components"].items():
         print(f"{name}: {counts['rows']:,} rows, {counts['turns']:,} turns", flush=True)
-    files: dict[Path, str | None] = {
-        folder / "train.jsonl": summary["sha256"],
-        folder / "summary.json": None,
-    }
-    return files, {"sha256": summary["sha256"], "rows": summary["rows"]}
+    mode = decontamination(run.recipe)
+    print(f"decontamination: {mode}, as corpus.decontaminate says", flush=True)
+    files: dict[Path, str | None] = {}
+    rows = summary["rows"]
+    if mode != OFF:
+        summary, files = _decontaminate(run, mode, summary)
+        rows = summary["decontamination"]["kept"]
+    files[folder / "train.jsonl"] = summary["sha256"]
+    files[folder / "summary.json"] = None
+    return files, {"sha256": summary["sha256"], "rows": rows}
+
+
+def _decontaminate(
+    run: Run, mode: str, prepared: dict[str, Any]
+) -> tuple[dict[str, Any], dict[Path, str | None]]:
+    """Put the kept rows in train.jsonl's place; gives the summary and the other files."""
+    from corpus import prompts
+    from corpus.decontaminate import decontaminate
+    from corpus.rule import Rule
+    from launch.corpus_commands import choose_workers
+    from launch.preflight.fetch import base_model
+    from launch.stages.evaluate import benchmark_files
+
+    folder = run.folder("corpus")
+    whole, out = folder / "prepared.jsonl", folder / "decontaminate"
+    (folder / "train.jsonl").rename(whole)
+    found = [prompts.read(name, path) for name, path in benchmark_files(run.recipe).items()]
+    workers, why = choose_workers(whole.stat().st_size)
+    print(f"decontamination: {workers} workers, {why}", flush=True)
+    removed = decontaminate(
+        [whole], found, base_model(run.recipe, run.site), out, Rule(mode), workers=workers,
+        on_progress=lambda _, rows, gone: print(f"{rows:,} rows, {gone:,} removed", flush=True),
+    )  # fmt: skip
+    (out / "train.jsonl").rename(folder / "train.jsonl")
+    whole.unlink()
+    for name, counts in removed["benchmarks"].items():
+        print(f"removed for {name}: {counts['removed']:,}", flush=True)
+    print(f"what was removed, and why: {out / 'contamination.html'}", flush=True)
+    summary = {**prepared, "sha256": removed["sha256"], "decontamination": removed}
+    write_json(folder / "summary.json", summary)
+    pages = (p for p in out.rglob("*") if p.is_file())
+    return summary, dict.fromkeys(pages)

@@ -1,0 +1,86 @@
+"""The corpus stage removes what stands in the benchmarks that the recipe is scored on."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from launch import pipeline, recipe, site
+from launch.errors import KitError
+from launch.run import Run, create
+
+QUESTION = "which of the invented drugs lowers the pressure in the eye within one hour"
+CHOICES = ["first drug", "second drug", "third drug", "fourth drug"]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[[str], Run]:
+    tokenizers = pytest.importorskip("tokenizers")
+    words = sorted({*QUESTION.split(), *" ".join(CHOICES).split(), "A", "B", "C", "D", "."})
+    tokenizer = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({w: n for n, w in enumerate(["?", *words])}, unk_token="?")  # noqa: S106
+    )
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    base = tmp_path / "base"
+    base.mkdir()
+    tokenizer.save(str(base / "tokenizer.json"))
+    (base / "model.safetensors").write_bytes(b"weights")
+
+    item = {"id": "1", "sent1": QUESTION, "sent2": "", "label": 0}
+    item |= {f"ending{n}": text for n, text in enumerate(CHOICES)}
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "medqa.jsonl").write_text(json.dumps(item) + "\n")
+
+    asked = [
+        "what is a drug",
+        f"tell me {QUESTION} A. first drug B. second drug C. third drug",
+        "x",
+    ]
+    rows = [
+        {"id": str(n), "messages": [{"role": "user", "content": text},
+                                    {"role": "assistant", "content": "an answer"}]}
+        for n, text in enumerate(asked)
+    ]  # fmt: skip
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def new(mode: str) -> Run:
+        settings = [
+            ("corpus.sources", str(tmp_path / "rows.jsonl")),
+            ("corpus.decontaminate", mode),
+            ("eval.benchmark_files", str(tmp_path / "benchmarks")),
+            ("eval.benchmarks", ["medqa"]),
+            ("model.base", str(base)),
+        ]
+        chosen = recipe.with_settings(recipe.load("gemma-3-27b"), settings)
+        return create(chosen, site.load("laptop"), ["corpus"], [], tmp_path / "runs")
+
+    return new
+
+
+@pytest.mark.parametrize(("mode", "left"), [("off", 3), ("correct", 2), ("faithful", 2)])
+def test_the_stage_removes_what_the_recipe_is_scored_on(
+    make: Callable[[str], Run], mode: str, left: int
+) -> None:
+    run = make(mode)
+    pipeline.execute(run, "corpus")
+    folder = run.folder("corpus")
+    kept = [json.loads(line)["id"] for line in (folder / "train.jsonl").open()]
+    assert kept == [i for i in ("rows/0", "rows/1", "rows/2") if mode == "off" or i != "rows/1"]
+    assert run.facts("corpus")["rows"] == left
+    assert not (folder / "prepared.jsonl").exists()
+    if mode != "off":
+        assert json.loads((folder / "decontaminate/reports/medqa.json").read_text()) == {
+            "rows/1": 0
+        }
+        assert "rows/1" in (folder / "decontaminate/contamination.html").read_text()
+    # Finished; and begun anew when a benchmark changes, unless nothing is held against it.
+    assert pipeline.execute(run, "corpus") == "skipped"
+    with Path(run.recipe.table("eval")["benchmark_files"], "medqa.jsonl").open("a") as file:
+        file.write("\n")
+    assert pipeline.finished(run, "corpus") == (mode == "off")
+
+
+def test_an_unknown_mode_is_refused(make: Callable[[str], Run]) -> None:
+    with pytest.raises(KitError, match="off, correct, faithful"):
+        pipeline.execute(make("corect"), "corpus")
