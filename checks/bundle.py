@@ -28,6 +28,7 @@ from typing import Any
 
 from checks.archive import PART, pack, unpack
 from checks.errors import KitError
+from checks.terminal import printable
 
 __all__ = ["CASE_KEYS", "Checked", "check_bundle", "make_bundle"]
 
@@ -36,6 +37,7 @@ VERSION = 1
 CASE_KEYS = ("model", "benchmarks", "tier", "planned", "allow_partial")
 #: Numbers are rounded to 4 decimals; another machine's libraries may round the last one otherwise.
 TOLERANCE = 1e-3
+MOST_ITEMS = 10**8  # no benchmark has so many
 #: What the reader must not take from the bundle is derived again; words alone may differ between
 #: versions of the kit and are not held against each other.
 WORDS = ("headline", "reason", "notes", "next", "interval_method", "margin_why", "method")
@@ -113,8 +115,18 @@ def check_bundle(path: Path) -> Checked:
     """Verify a bundle and derive its verdict again.
 
     Raises:
-        KitError: it is damaged or not a bundle, and nothing in it can be believed.
+        KitError: it is damaged or not a bundle, and nothing in it can be believed. Its text has
+            no control characters, wherever in the bundle it comes from.
     """
+    try:
+        return _check(path)
+    except KitError as error:
+        said = (printable(text) for text in (error.what, error.where, error.cause, error.fix))
+        what, where, cause, fix = said
+        raise KitError(what, where=where, cause=cause, fix=fix) from None
+
+
+def _check(path: Path) -> Checked:
     members = unpack(path)
     manifest = _json(members.pop("manifest.json", b""), "manifest.json", path)
     _verify(manifest, members, path)
@@ -126,6 +138,9 @@ def check_bundle(path: Path) -> Checked:
         except KitError as error:
             inside = error.where.replace(f"{folder}/", f"{path}: ")
             raise KitError(error.what, where=inside, cause=error.cause, fix=error.fix) from None
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError):
+            # Numbers of a thousand digits and other things that no evaluation leaves behind.
+            raise _damaged("what is inside cannot be judged", path) from None
     judged = {f"items/{name}.jsonl" for name in case["benchmarks"]}
     unjudged = [f"{n} was scored and is not judged" for n in members if n.startswith("items/")
                 and n not in judged]  # fmt: skip
@@ -183,8 +198,9 @@ def _case(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
     if not all(isinstance(name, str) and PART.match(name) for name in case["benchmarks"]):
         raise _damaged("case.json: benchmarks are not names", path)
     for name, plan in case["planned"].items():
-        whole = isinstance(plan, dict) and all(
-            isinstance(plan.get(k), int) and not isinstance(plan.get(k), bool) and plan[k] >= 0
+        known = isinstance(plan, dict) and set(plan) <= {"items", "of", "why", "sha256"}
+        whole = known and all(
+            type(plan[k]) is int and 0 <= plan[k] <= MOST_ITEMS
             for k in ("items", "of")
             if k in plan
         )

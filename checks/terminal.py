@@ -6,6 +6,7 @@ on a narrow terminal the table drops to one block a benchmark.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["MARKS", "print_verdict"]
+__all__ = ["MARKS", "print_verdict", "printable"]
 
 COLOURS = {
     "reproduced": "green",
@@ -74,6 +75,19 @@ def print_verdict(verdict: Mapping[str, Any], console: Console | None = None) ->
     )
     for hint in verdict["next"]:
         out.print(Text.assemble(("next: ", "bold"), hint), soft_wrap=not out.is_terminal)
+
+
+def printable(value: Any) -> Any:
+    """Replace control characters in all text of a JSON value: it must not steer the terminal."""
+    if isinstance(value, str):
+        # Cc: controls such as ESC; Cf: invisible ones that turn the direction of text.
+        odd = ("Cc", "Cf", "Cs")
+        return "".join("�" if unicodedata.category(c) in odd else c for c in value)
+    if isinstance(value, dict):
+        return {printable(k): printable(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [printable(v) for v in value]
+    return value
 
 
 def _text(text: str, style: str) -> Any:

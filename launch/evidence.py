@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-import unicodedata
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -112,7 +111,7 @@ def _packages() -> str:
 def check(file: Path, as_json: bool) -> int:
     """Check a bundle: 0 its verdict follows from its items, 1 it does not; damaged is an error."""
     from checks.bundle import check_bundle
-    from checks.terminal import print_verdict
+    from checks.terminal import print_verdict, printable
 
     checked = check_bundle(file)
     agree = not checked.differences
@@ -141,15 +140,3 @@ def check(file: Path, as_json: bool) -> int:
                "--recipe RECIPE")  # fmt: skip
     sys.stdout.flush()
     return 0 if agree else 1
-
-
-def printable(value: Any) -> Any:
-    """Replace control characters in all text: a bundle must not steer the terminal."""
-    if isinstance(value, str):
-        # Cc: controls such as ESC; Cf: invisible ones that turn the direction of text.
-        return "".join("�" if unicodedata.category(c) in ("Cc", "Cf") else c for c in value)
-    if isinstance(value, dict):
-        return {printable(k): printable(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [printable(v) for v in value]
-    return value
