@@ -15,6 +15,9 @@ import numpy as np
 from corpus.blocks import Tokens
 from corpus.errors import KitError
 
+#: Texts that are tokenised at once.
+SLICE = 256
+
 
 def find(path: Path) -> Path:
     """Give the tokenizer.json of a folder, or the file itself.
@@ -83,5 +86,9 @@ def encode(tokenizer: Any, texts: Sequence[str]) -> list[Tokens]:
     Returns:
         One array of shape (tokens,) a text.
     """
-    found = tokenizer.encode_batch_fast(list(texts))
-    return [np.array(one.ids, dtype=np.uint32) for one in found]
+    out: list[Tokens] = []
+    # A slice at a time: the library's own result takes a hundred bytes and more a token.
+    for begin in range(0, len(texts), SLICE):
+        found = tokenizer.encode_batch_fast(list(texts[begin : begin + SLICE]))
+        out += [np.array(one.ids, dtype=np.uint32) for one in found]
+    return out
