@@ -65,7 +65,11 @@ def _complete_runs(ctx: Any, param: Any, incomplete: str) -> list[str]:  # noqa:
 RUN = click.argument("run", required=False, shell_complete=_complete_runs)
 
 
-@click.group(cls=Kit, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Kit,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="mfo-kit", prog_name="mfo")
 def mfo() -> None:
     """Reproduce the Fully Open Meditron models, and say honestly whether it worked.
