@@ -30,7 +30,7 @@ import psutil
 from bench.cost import memory
 
 PROMPTS = 6000
-#: Stock sentences, long enough to make candidates: as many as give a question 13 candidates. Of real
+#: Stock sentences, long enough to make candidates: so many that a question has 13. Of real
 #: questions, one of MedMCQA's validation has 12 among the prompts of MedQA, MedMCQA, PubMedQA and
 #: MedXpertQA, one of MedQA's 191.
 STOCK, STOCK_SHARE = 40, 0.3
