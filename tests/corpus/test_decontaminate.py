@@ -156,9 +156,7 @@ def pieced(rng: random.Random) -> tuple[list[list[list[int]]], list[list[int]]]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_fast_and_plain_agree_where_it_is_close(
-    mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fast_and_plain_agree_where_it_is_close(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(11)  # noqa: S311
     found_any = 0
     for _ in range(700):
