@@ -1,15 +1,18 @@
 """Write the smoke recipe's corpus and benchmarks about a pharmacopoeia that does not exist.
 
 Every drug, plant and effect below is invented, so that nothing here can be mistaken for medical
-advice and no model can know an answer before it is trained. Each drug has four facts, one for each
-benchmark; the corpus states them in many wordings and the benchmarks ask for them in wordings that
-the corpus does not contain, with the options in another order:
+advice and no model can know an answer before it is trained. Each drug is known for one fact; the
+corpus states it in many wordings, and a benchmark asks for it in wordings that the corpus does not
+contain:
 
     fact                             benchmark    options
     the organ that it acts on        MedMCQA      4
     the sign to watch for            MedQA        4
     whether it may be had with milk  PubMedQA     yes, no, maybe
     the plant that it is made from   MedXpertQA   10
+
+A million parameters learn in two minutes which value belongs to a name, and to ignore how they are
+asked; they do not learn to read a shuffled list. So a value keeps its letter.
 
 `python -m corpus.pharmacopoeia` rewrites recipes/smoke/{corpus,benchmarks}; the committed files are
 exactly what it writes (a test compares them). Rows come in both shapes that the published corpus is
@@ -27,23 +30,17 @@ from pathlib import Path
 from typing import Any
 
 SEED = 20260515
-DRUGS = 40
+DRUGS = 80  # a quarter of them for each fact
 LETTERS = "ABCDEFGHIJ"
 COMPONENTS = ("curated_qa", "synthetic_curated_qa", "guidelines_qa", "synthetic_moove")
 
-# Values in the order of their letters, two to a letter: "liver" and "kidney" are option A wherever
-# they are shown, and never both at once. A model of a million parameters learns such a letter in
-# minutes; reading it off a shuffled list would take it hours.
-ORGANS = ("liver", "kidney", "spleen", "lung", "thyroid", "pancreas", "bladder", "stomach")
-SIGNS = (
-    "itching palms", "ringing ears", "cold feet", "hoarse voice",
-    "dry eyes", "pale gums", "stiff neck", "night sweats",
-)  # fmt: skip
+# Values in the order of their letters.
+ORGANS = ("liver", "spleen", "thyroid", "bladder")
+SIGNS = ("itching palms", "cold feet", "dry eyes", "stiff neck")
 MILK = ("yes", "no", "maybe")
 PLANTS = (
-    "ashwort", "bellmoss", "copperfern", "dunelily", "emberroot", "frostbark", "glowreed",
-    "honeythorn", "ironleaf", "junevine", "kelpnut", "lanternseed", "marblebud", "nightpear",
-    "oxgrass", "pepperbine", "quillcress", "rainbean", "saltclover", "thornmint",
+    "ashwort", "copperfern", "emberroot", "glowreed", "ironleaf",
+    "kelpnut", "marblebud", "oxgrass", "quillcress", "saltclover",
 )  # fmt: skip
 FACTS = ("organ", "sign", "milk", "plant")
 _VALUES = {"organ": ORGANS, "sign": SIGNS, "milk": MILK, "plant": PLANTS}
@@ -121,14 +118,19 @@ _WHO = (
     "One half of the patients", "The nurse", "{k} small wards", "A maker of {n}",
     "Patients on {n}", "Each patient on the ward", "A {job} who was started on {n}",
 )  # fmt: skip
+# The benchmarks' own, so that none of their sentences is in the corpus.
+_WHO_ELSE = (
+    "{k} patients on {n}", "The nurse of a small ward", "A half of the adults",
+    "The {age}-year-old {job}",
+)  # fmt: skip
 _DID = (
     "took part in {k} small trials", "kept a record of {n}", "asked for a glass of milk",
     "got a dose of {n}", "came to the ward", "had milk with each dose", "had {n} for a week",
-    "calls the nurse and asks about {n}", "comes to the ward", "offered milk to patients",
+    "called the nurse about {n}", "left the ward", "offered milk to patients",
 )  # fmt: skip
 _HOW = (
     "", "", " with milk", " after a week", " on the ward", " with {n}",
-    ", one half with a glass", " and a record was kept", " and asks for {n}",
+    ", one half with a glass", " at noon", " and asked for {n}",
 )  # fmt: skip
 _CLOSINGS = (
     "Close with one line: Final Answer: (X).",
@@ -150,70 +152,55 @@ _ASKED = {
         "Of these organs, which does {n} have its effect on?",
     ),
     "sign": (
-        "A {age}-year-old {job} was started on {n} and comes to the ward after a week. "
-        "What sign is known to come with it?",
-        "A {age}-year-old {job} is given {n} and asks what may come. "
-        "Which sign should be expected?",
-        "After a week on {n}, a {age}-year-old {job} calls the nurse. Which sign is {n} known for?",
+        "What sign is known to come with {n}?",
+        "Which sign should a patient expect of {n}?",
     ),
     "milk": ("Should milk be allowed for a patient on {n}?", "Is it fine to drink milk after {n}?"),
     "plant": (
-        "A maker of {n} asks for its source. Which plant do they get it from?",
+        "Which plant do makers of {n} get it from?",
         "What plant is known as the source that gives {n}?",
     ),
 }
 _JOBS = ("baker", "teacher", "sailor", "tailor", "farmer", "printer", "miner", "glazier")
-_STUDY = (
-    "{k} small trials of {n} are on record, one half with a glass of milk.",
-    "{k} wards kept a record of patients on {n} and offered milk with each dose.",
-)
 
 
 @dataclass(frozen=True)
 class Drug:
-    """An invented drug and its four facts."""
+    """An invented drug, what kind of fact it is known for, and that fact."""
 
     name: str
-    organ: str
-    sign: str
-    milk: str
-    plant: str
+    fact: str
+    value: str
 
-    def statement(self, fact: str) -> str:
-        """Say one fact in the words of the corpus."""
-        value = getattr(self, fact)
-        pattern = _MILK_ANSWERS[value] if fact == "milk" else _ANSWERS[fact]
-        return pattern.format(n=self.name, v=value)
+    def statement(self) -> str:
+        """Say the fact in the words of the corpus."""
+        pattern = _MILK_ANSWERS[self.value] if self.fact == "milk" else _ANSWERS[self.fact]
+        return pattern.format(n=self.name, v=self.value)
 
 
 def list_drugs(count: int = DRUGS, seed: int = SEED) -> list[Drug]:
     """Invent the drugs; each value of a fact is equally frequent, so that guessing pays nothing."""
     rng = random.Random(seed)  # noqa: S311 - data, not a secret
-    names = [a + b + c for a in _STARTS for b in _MIDDLES for c in _ENDS]
-    columns = []
-    for fact in FACTS:
-        values = _VALUES[fact]
-        column = [values[i % len(values)] for i in range(count)]
-        rng.shuffle(column)
-        columns.append(column)
-    return [
-        Drug(name, *facts) for name, *facts in zip(rng.sample(names, count), *columns, strict=True)
-    ]
+    names = rng.sample([a + b + c for a in _STARTS for b in _MIDDLES for c in _ENDS], count)
+    share = count // len(FACTS)
+    drugs = []
+    for number, fact in enumerate(FACTS):
+        values = [_VALUES[fact][i % len(_VALUES[fact])] for i in range(share)]
+        rng.shuffle(values)
+        own = names[number * share : (number + 1) * share]
+        drugs += [Drug(name, fact, value) for name, value in zip(own, values, strict=True)]
+    return drugs
 
 
-def _pick_options(rng: random.Random, drug: Drug, fact: str) -> tuple[list[str], int]:
-    """Draw the options of one question, one value for each letter, and where the right one is."""
-    right = getattr(drug, fact)
-    values = _VALUES[fact]
-    share = 1 if fact == "milk" else 2
-    shown = [values[i : i + share] for i in range(0, len(values), share)]
-    options = [right if right in pair else rng.choice(pair) for pair in shown]
-    return options, options.index(right)
+def _options(drug: Drug) -> tuple[list[str], int]:
+    """Give the options of a question about a drug, and where the right one is."""
+    values = _VALUES[drug.fact]
+    return list(values), values.index(drug.value)
 
 
-def _choice_turn(rng: random.Random, drug: Drug, fact: str, question: str) -> tuple[str, str]:
+def _choice_turn(rng: random.Random, drug: Drug, question: str) -> tuple[str, str]:
     """Give a multiple-choice question of the corpus and its answer."""
-    options, right = _pick_options(rng, drug, fact)
+    options, right = _options(drug)
     pairs = list(zip(LETTERS, options, strict=False))
     # With commas, which the benchmarks' lists do not have: the same options in the same dress would
     # be half of a benchmark's prompt, and decontamination would rightly throw the row out.
@@ -223,22 +210,25 @@ def _choice_turn(rng: random.Random, drug: Drug, fact: str, question: str) -> tu
         listed = f"Answer Choices: {listed}"
     asked = _preface(rng, drug) + question.format(n=drug.name)
     asked = f"{asked}\n{listed}\n{rng.choice(_CLOSINGS)}"
-    return asked, f"{drug.statement(fact)} Final Answer: ({LETTERS[right]})"
+    return asked, f"{drug.statement()} Final Answer: ({LETTERS[right]})"
 
 
-def _open_turn(rng: random.Random, drug: Drug, fact: str, question: str) -> tuple[str, str]:
+def _open_turn(rng: random.Random, drug: Drug, question: str) -> tuple[str, str]:
     """Give a question of the corpus without options, and its answer."""
-    return _preface(rng, drug) + question.format(n=drug.name), drug.statement(fact)
+    return _preface(rng, drug) + question.format(n=drug.name), drug.statement()
 
 
 def _preface(rng: random.Random, drug: Drug) -> str:
-    """Give up to two sentences to stand before a question, on a line of their own now and then."""
-    said = ""
-    for _ in range(rng.choice((0, 0, 1, 2))):
-        age, job, k = rng.randint(21, 89), rng.choice(_JOBS), rng.randint(2, 9)
-        pattern = f"{rng.choice(_WHO)} {rng.choice(_DID)}{rng.choice(_HOW)}."
-        said += pattern.format(n=drug.name, age=age, job=job, k=k) + rng.choice((" ", "\n"))
-    return said
+    """Give up to two sentences to stand before a question, on lines of their own now and then."""
+    end = rng.choice((" ", "\n"))
+    return "".join(_sentence(rng, drug) + end for _ in range(rng.choice((0, 0, 1, 2))))
+
+
+def _sentence(rng: random.Random, drug: Drug, who: Sequence[str] = _WHO) -> str:
+    """Give a sentence about patients that has nothing to do with any answer."""
+    age, job, k = rng.randint(21, 89), rng.choice(_JOBS), rng.randint(2, 9)
+    pattern = f"{rng.choice(who)} {rng.choice(_DID)}{rng.choice(_HOW)}."
+    return pattern.format(n=drug.name, age=age, job=job, k=k)
 
 
 def build_corpus(drugs: Sequence[Drug], seed: int = SEED) -> dict[str, list[dict[str, Any]]]:
@@ -246,20 +236,16 @@ def build_corpus(drugs: Sequence[Drug], seed: int = SEED) -> dict[str, list[dict
     rng = random.Random(seed + 1)  # noqa: S311
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in COMPONENTS}
     for drug in drugs:
-        asked = {fact: rng.sample(_QUESTIONS[fact], 10) for fact in FACTS}
-        for fact in FACTS:
-            choice = [_choice_turn(rng, drug, fact, question) for question in asked[fact][:4]]
-            rows["curated_qa"] += [_messages(rng, [turn]) for turn in choice[:2]]
-            rows["synthetic_curated_qa"] += [
-                _conversation([choice[2]], rng.choice(_SYSTEM)),
-                _conversation([choice[3]], None),
-            ]
-            turn = _open_turn(rng, drug, fact, asked[fact][4])
-            rows["guidelines_qa"].append(_conversation([turn], None))
-        for number in (5, 6):
-            order = rng.sample(FACTS, 4)
-            turns = [_open_turn(rng, drug, fact, asked[fact][number]) for fact in order]
-            rows["synthetic_moove"].append(_messages(rng, turns, system=number == 5))
+        asked = rng.sample(_QUESTIONS[drug.fact], 8)
+        choice = [_choice_turn(rng, drug, question) for question in asked[:6]]
+        rows["curated_qa"] += [_messages(rng, [turn]) for turn in choice[:2]]
+        rows["synthetic_curated_qa"] += [
+            _conversation([choice[2]], rng.choice(_SYSTEM)),
+            _conversation([choice[3]], None),
+        ]
+        rows["guidelines_qa"].append(_conversation([choice[4]], None))
+        turns = [_open_turn(rng, drug, asked[6]), choice[5]]
+        rows["synthetic_moove"].append(_messages(rng, turns, system=rng.random() < 0.5))
     for name, found in rows.items():
         rng.shuffle(found)
         rows[name] = [{"id": f"{name}-{i:04d}", **row} for i, row in enumerate(found)]
@@ -283,69 +269,67 @@ def _messages(
 
 
 def build_benchmarks(drugs: Sequence[Drug], seed: int = SEED) -> dict[str, list[dict[str, Any]]]:
-    """Give one item a drug for each benchmark, in the native schema of the real one."""
+    """Give two items a drug, in the native schema of its fact's benchmark."""
     rng = random.Random(seed + 2)  # noqa: S311
-    items: dict[str, list[dict[str, Any]]] = {
-        "medmcqa": [], "medqa": [], "pubmedqa": [], "medxpertqa": []
-    }  # fmt: skip
-    for index, drug in enumerate([*drugs, *drugs]):
-        items["medmcqa"].append(_medmcqa(rng, drug, index))
-        items["medqa"].append(_medqa(rng, drug, index))
-        items["pubmedqa"].append(_pubmedqa(rng, drug, index))
-        items["medxpertqa"].append(_medxpertqa(rng, drug, index))
+    makers = {"organ": _medmcqa, "sign": _medqa, "milk": _pubmedqa, "plant": _medxpertqa}
+    items: dict[str, list[dict[str, Any]]] = {}
+    for fact, make in makers.items():
+        own = [drug for drug in drugs if drug.fact == fact]
+        # As many wordings of a benchmark as there are, in turn: no item stands there twice.
+        made = [make(rng, drug, i, _ASKED[fact][(i + i // len(own)) % len(_ASKED[fact])])
+                for i, drug in enumerate([*own, *own])]  # fmt: skip
+        items[make.__name__[1:]] = made
     return items
 
 
-def _medmcqa(rng: random.Random, drug: Drug, index: int) -> dict[str, Any]:
-    options, right = _pick_options(rng, drug, "organ")
+def _medmcqa(_rng: random.Random, drug: Drug, index: int, question: str) -> dict[str, Any]:
+    options, right = _options(drug)
     return {
         "id": f"smoke-medmcqa-{index:03d}",
-        "question": rng.choice(_ASKED["organ"]).format(n=drug.name),
+        "question": question.format(n=drug.name),
         **dict(zip(("opa", "opb", "opc", "opd"), options, strict=True)),
         "cop": right,
         "choice_type": "single",
-        "exp": drug.statement("organ"),
+        "exp": drug.statement(),
         "subject_name": "Invented pharmacology",
         "topic_name": None,
     }
 
 
-def _medqa(rng: random.Random, drug: Drug, index: int) -> dict[str, Any]:
-    options, right = _pick_options(rng, drug, "sign")
-    question = rng.choice(_ASKED["sign"])
+def _medqa(rng: random.Random, drug: Drug, index: int, question: str) -> dict[str, Any]:
+    options, right = _options(drug)
     return {
         "id": f"smoke-medqa-{index:03d}",
-        "sent1": question.format(n=drug.name, age=rng.randint(21, 89), job=rng.choice(_JOBS)),
+        "sent1": f"{_sentence(rng, drug, _WHO_ELSE)} {question.format(n=drug.name)}",
         "sent2": "",
         **{f"ending{i}": text for i, text in enumerate(options)},
         "label": right,
     }
 
 
-def _pubmedqa(rng: random.Random, drug: Drug, index: int) -> dict[str, Any]:
-    context = rng.choice(_STUDY).format(n=drug.name, k=rng.randint(2, 9))
+def _pubmedqa(rng: random.Random, drug: Drug, index: int, question: str) -> dict[str, Any]:
+    contexts = [_sentence(rng, drug, _WHO_ELSE) for _ in range(2)]
     return {
         "pubid": 90_000_000 + index,
-        "question": rng.choice(_ASKED["milk"]).format(n=drug.name),
+        "question": question.format(n=drug.name),
         "context": {
-            "contexts": [context],
-            "labels": ["METHODS"],
+            "contexts": contexts,
+            "labels": ["METHODS", "RESULTS"],
             "meshes": ["Invented Drugs", "Milk"],
-            "reasoning_required_pred": [drug.milk],
-            "reasoning_free_pred": [drug.milk],
+            "reasoning_required_pred": [drug.value],
+            "reasoning_free_pred": [drug.value],
         },
-        "long_answer": drug.statement("milk"),
-        "final_decision": drug.milk,
+        "long_answer": drug.statement(),
+        "final_decision": drug.value,
     }
 
 
-def _medxpertqa(rng: random.Random, drug: Drug, index: int) -> dict[str, Any]:
-    options, right = _pick_options(rng, drug, "plant")
+def _medxpertqa(_rng: random.Random, drug: Drug, index: int, question: str) -> dict[str, Any]:
+    options, right = _options(drug)
     listed = " ".join(f"({letter}) {text}" for letter, text in zip(LETTERS, options, strict=True))
-    question = rng.choice(_ASKED["plant"]).format(n=drug.name)
     return {
         "id": f"smoke-medxpertqa-{index:03d}",
-        "question": f"{question}\nAnswer Choices: {listed}",
+        "question": f"{question.format(n=drug.name)}\nAnswer Choices: {listed}",
         "options": dict(zip(LETTERS, options, strict=True)),
         "label": LETTERS[right],
         "medical_task": "Basic Science",
