@@ -155,13 +155,9 @@ def _unchanged(path: Path, seen: Mapping[str, Any]) -> bool:
 def _alive(status: Mapping[str, Any]) -> bool:
     if status.get("host") != platform.node():
         return True  # another machine's process: not for us to say
-    try:
-        os.kill(int(status["pid"]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    from launch.cluster.lifeline import there
+
+    return there(int(status["pid"]))
 
 
 def versions() -> dict[str, str]:

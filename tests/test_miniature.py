@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from launch.cluster.lifeline import there
+
 pytest.importorskip("axolotl")
 pytest.importorskip("lm_eval")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -239,5 +241,5 @@ def test_no_process_outlives_a_killed_launcher(
     family = children(process.pid)
     process.kill()
     process.wait()
-    until(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in family), 30)
+    until(lambda: not any(there(pid) for pid in family), 30)
     assert kit("resume", "no-such-run", code=2).stderr.startswith("error: there is no run")

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 #: Set by the launcher for its jobs: the process whose end is theirs.
 VARIABLE = "MFO_LAUNCHER_PID"
@@ -23,19 +24,25 @@ def follow_launcher() -> None:
 
 
 def _watch(launcher: int) -> None:
-    while _there(launcher):
+    while there(launcher):
         time.sleep(0.5)
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
-def _there(pid: int) -> bool:
+def there(pid: int) -> bool:
+    """Whether a process of this machine is alive; one that only waits to be reaped is not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        # After the name in brackets, which may itself hold brackets, comes the state (proc(5)).
+        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return True  # no /proc here: the signal's word stands
+    return state not in ("Z", "X")
 
 
 def end_group(pid: int, *, grace_s: float = 5.0) -> None:
@@ -47,6 +54,6 @@ def end_group(pid: int, *, grace_s: float = 5.0) -> None:
             return
         end = time.monotonic() + wait
         while time.monotonic() < end:
-            if not _there(pid):
+            if not there(pid):
                 return
             time.sleep(0.05)

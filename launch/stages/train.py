@@ -114,7 +114,7 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     for line in checkpoints.set_aside_broken(folder / "output"):
         print(f"set aside: {line}", flush=True)
     last = checkpoints.last_whole(folder / "output")
-    print(f"start: {f'resuming from {last.name}' if last else 'from the base model'}", flush=True)
+    print(f"\nstart: {f'resuming from {last.name}' if last else 'from the base model'}", flush=True)
     config = axolotl_config(
         run.recipe, run.site, base=str(base), train_file=run.folder("corpus") / "train.jsonl",
         folder=folder, name=run.name,

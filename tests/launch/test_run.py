@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from launch import pipeline
+from launch.cluster.lifeline import there
 from launch.errors import KitError
 from launch.run import Run, find, held, open_run
 from launch.watch import state
@@ -164,3 +166,13 @@ def test_a_full_disk_is_named_and_resumed_from(
     assert not (run.folder("corpus") / "train.jsonl").exists()
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     assert walk(run) == [("corpus", "finished")]
+
+
+def test_a_dead_process_that_nobody_reaped_is_not_alive() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    assert there(process.pid)
+    process.kill()
+    time.sleep(0.5)  # not waited for: the kernel keeps its number and its state
+    assert not there(process.pid)
+    process.wait()
+    assert not there(process.pid)
