@@ -47,7 +47,8 @@ def rendered(name: str) -> str:
         out += [f"--- {path}\n{text}" for path, text in script.files.items()]
         before = f"JOB_OF_{stage.upper()}"
     text = "\n".join(out)
-    return text.replace(str(ROOT), "{KIT}").replace(sys.executable, "{PYTHON}")
+    # The interpreter first: `make test` keeps its environment inside the kit.
+    return text.replace(sys.executable, "{PYTHON}").replace(str(ROOT), "{KIT}")
 
 
 @pytest.mark.parametrize("name", SLURM_SITES)
