@@ -131,7 +131,7 @@ def walk(run: Run, observer: Observer) -> None:
             status = run.status(name)
             if status["state"] == "running":
                 lifeline.end_group(int(status["pid"]))
-            job.cancel()
+            _end_controller(job)
             observer.ended(name, "interrupted")
             with contextlib.suppress(OSError):
                 run.set_status(name, "interrupted", message="the launcher was interrupted")
@@ -140,6 +140,19 @@ def walk(run: Run, observer: Observer) -> None:
             observer.ended(name, "failed")
             raise _failure(run, name, job)
         observer.ended(name, "finished")
+
+
+def _end_controller(job: Any) -> None:
+    """End submitit's own process without the stack trace that its `cancel` (SIGINT) prints."""
+    import subprocess
+
+    process = job._process
+    for end in (None, process.terminate, process.kill):  # SIGTERM is handed on to the task
+        if end is not None:
+            end()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=3)
+            return
 
 
 def _failure(run: Run, name: str, job: Any) -> StageFailedError:
