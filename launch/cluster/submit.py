@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,8 +85,3 @@ def submit_local(run: Run, stage: str) -> Any:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def python() -> str:
-    """The interpreter that stages start others with."""
-    return sys.executable
