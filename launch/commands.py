@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launch.cli import emit
 from launch.errors import KitError
 from launch.recipe import Recipe, parse_setting
+from launch.words.options import emit
 
 if TYPE_CHECKING:
     from rich.console import Console

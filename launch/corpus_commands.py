@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.cli import emit
+from launch.words.options import emit
 
 if TYPE_CHECKING:
     from rich.console import Console

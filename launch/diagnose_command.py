@@ -12,10 +12,10 @@ from launch.errors import KitError
 
 def diagnose(what: str | None, runs: Path, as_json: bool) -> int:
     """Diagnose a run or a log file; gives 0 where a cause was found, 3 where none was."""
-    from launch.cli import emit
     from launch.run import find
     from launch.watch import diagnose as doctor
     from launch.watch import state
+    from launch.words.options import emit
 
     file = Path(what) if what else None
     name = "RUN"

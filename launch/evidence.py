@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launch.cli import emit
 from launch.errors import KitError
 from launch.run import find, kit_state, versions
+from launch.words.options import emit
 
 if TYPE_CHECKING:
     from launch.run import Run

@@ -17,7 +17,7 @@ _HIDDEN = ("name", "title", "evidence")
 
 def show(name: str | None, as_json: bool) -> None:
     """Print one profile with what each setting rests on; without a name, list the profiles."""
-    from launch.cli import emit
+    from launch.words.options import emit
 
     if name is None:
         known = {n: sites.load(n).title for n in sites.known_sites()}

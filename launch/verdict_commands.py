@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launch.cli import emit
 from launch.errors import KitError
 from launch.recipe import parse_setting
+from launch.words.options import emit
 
 if TYPE_CHECKING:
     from checks.items import Item

@@ -19,9 +19,9 @@ _TOLD = ("failed", "interrupted", "queued", "requeued")
 
 def status(name: str | None, runs: Path, as_json: bool) -> None:
     """Show one run, or all of them."""
-    from launch.cli import emit
     from launch.run import find
     from launch.watch import state
+    from launch.words.options import emit
 
     if name is not None:
         found = find(name, runs)

@@ -167,7 +167,7 @@ def run(site_name: str, nodes: int, as_json: bool) -> int:
     import click
 
     from launch import site as sites
-    from launch.cli import emit
+    from launch.words.options import emit
 
     site = sites.load(site_name)
     checks = here(site)

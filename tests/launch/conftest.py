@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from launch import recipe, site
+from launch.cli import main
 from launch.run import Run, create
 from launch.watch import jobs
 
@@ -17,6 +18,23 @@ sys.path.insert(0, str(Path(__file__).parent))
 from realslurm import RealSlurm, missing, running
 
 TURNS = [{"from": "human", "value": "Q?"}, {"from": "gpt", "value": "A."}]
+
+
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run `mfo` with these words; gives its exit code and what it printed and complained."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["mfo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+            sys.exit(0)
+        out = capsys.readouterr()
+        return int(end.value.code or 0), out.out, out.err
+
+    return run
 
 
 @pytest.fixture

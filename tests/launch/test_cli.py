@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from launch.cli import main, mfo
+from launch.cli import mfo
 from launch.run import Run
 
 PUBLISHED = """
@@ -22,21 +22,6 @@ metric = "accuracy"
 [models.ours]
 medqa = 75.0
 """
-
-
-@pytest.fixture
-def call(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mfo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-            sys.exit(0)
-        out = capsys.readouterr()
-        return int(end.value.code or 0), out.out, out.err
-
-    return run
 
 
 def test_help_lists_the_commands_and_imports_no_framework() -> None:

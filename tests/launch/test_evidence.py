@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,25 +14,11 @@ from checks.archive import pack, unpack
 from checks.bundle import check_bundle, make_bundle
 from checks.errors import KitError
 from launch import evidence
-from launch.cli import main
 from launch.run import Run
 
 Call = Callable[..., tuple[int, str, str]]
 TOKEN = "hf_" + "aB3" * 12
 WANDB = "0123456789abcdef0123456789abcdef01234567"
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mfo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-            sys.exit(0)
-        out = capsys.readouterr()
-        return int(end.value.code or 0), out.out, out.err
-
-    return run
 
 
 @pytest.fixture

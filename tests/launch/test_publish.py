@@ -1,7 +1,6 @@
 """The model card says what the verdict says; the push sends exactly the weights and the card."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,23 +10,9 @@ from huggingface_hub import ModelCard
 from standin_hub import TOKEN, StandInHub, stand_in_hub
 
 from checks.verdict import read_verdict, write_verdict
-from launch.cli import main
 from launch.run import Run
 
 Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mfo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-            sys.exit(0)
-        out = capsys.readouterr()
-        return int(end.value.code or 0), out.out, out.err
-
-    return run
 
 
 @pytest.fixture

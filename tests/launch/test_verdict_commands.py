@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,24 +11,10 @@ from finished import finished_run
 
 from checks.calibrate import calibrate, calibration_markdown
 from checks.tables import load_table
-from launch.cli import main
 from launch.run import Run
 
 Call = Callable[..., tuple[int, str, str]]
 DOCS = Path(__file__).parents[2] / "docs" / "calibration.md"
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mfo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-            sys.exit(0)
-        out = capsys.readouterr()
-        return int(end.value.code or 0), out.out, out.err
-
-    return run
 
 
 @pytest.fixture

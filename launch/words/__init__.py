@@ -1,0 +1,1 @@
+"""The words of `mfo`: arguments, options and help. What commands do stands elsewhere in launch."""

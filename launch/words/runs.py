@@ -1,0 +1,110 @@
+"""The words for runs: start one, go on, watch, end."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from launch.words.options import JSON, RUN, RUNS, complete_recipes, complete_sites
+
+
+@click.command()
+@click.argument("recipe", shell_complete=complete_recipes)
+@click.option("--site", default="laptop", show_default=True, shell_complete=complete_sites,
+              help="Where to run.")  # fmt: skip
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE",
+              help="Any recipe value, e.g. train.learning_rate=0. May be given again.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of initialisation, data order and "
+              "training.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(min=1), default=1, help="So many runs, with seeds "
+              "that follow each other; on Slurm side by side.")  # fmt: skip
+@click.option("--corpus", type=click.Path(path_type=Path, exists=True),
+              help="Train on this .toml, .jsonl or .parquet instead.")  # fmt: skip
+@click.option("--benchmarks", type=click.Path(path_type=Path, exists=True, file_okay=False),
+              help="Score the benchmark files in this folder instead.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=0), help="Items per benchmark, drawn at random.")
+@click.option("--nodes", type=click.IntRange(min=1), help="Nodes of the training stage (Slurm).")
+@click.option("--detach", is_flag=True, help="On Slurm: submit and return, do not watch.")
+@click.option("--dry-run", is_flag=True, help="Print what would be run, exactly; run nothing.")
+@RUNS
+@JSON
+def run(recipe: str, site: str, settings: tuple[str, ...], dry_run: bool, runs: Path,
+        as_json: bool, nodes: int | None, detach: bool, seeds: int,
+        **shorthands: Any) -> None:  # fmt: skip
+    """Walk a recipe through all its stages to a verdict.
+
+    \b
+    mfo run smoke                                the miniature, on this machine
+    mfo run smoke --seed 7                       the same with another seed
+    mfo run smoke --set train.learning_rate=0    a run that must not reproduce
+    """
+    from launch import commands
+
+    sys.exit(commands.run(recipe, site, settings, shorthands, dry_run, runs, as_json,
+                          nodes=nodes, detach=detach, seeds=seeds))  # fmt: skip
+
+
+@click.command()
+@RUN
+@click.option("--detach", is_flag=True, help="On Slurm: submit and return, do not watch.")
+@RUNS
+@JSON
+def resume(run: str | None, runs: Path, as_json: bool, detach: bool) -> None:
+    """Go on with RUN (a name or folder; the latest without one) where it stopped.
+
+    Stages whose inputs are the same and whose outputs are whole are not run again; training
+    goes on from its last whole checkpoint.
+    """
+    from launch import commands
+    from launch.run import find
+
+    sys.exit(commands.walk_and_show(find(run, runs), as_json, detach=detach))
+
+
+@click.command()
+@RUN
+@RUNS
+@JSON
+def status(run: str | None, runs: Path, as_json: bool) -> None:
+    """Say what RUN is doing; without RUN, list all runs."""
+    from launch import watch_commands
+
+    watch_commands.status(run, runs, as_json)
+
+
+@click.command()
+@RUN
+@click.argument("stage", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on printing as the log grows.")
+@click.option("--rank", type=click.IntRange(min=0), help="Of training on Slurm, this rank alone.")
+@RUNS
+def logs(run: str | None, stage: str | None, follow: bool, rank: int | None, runs: Path) -> None:
+    """Print the log of RUN's STAGE; without STAGE, of the one that ran last."""
+    from launch import watch_commands
+
+    watch_commands.logs(run, stage, follow, runs, rank)
+
+
+@click.command()
+@RUN
+@RUNS
+def cancel(run: str | None, runs: Path) -> None:
+    """End RUN's jobs; what is finished is kept, and `mfo resume` goes on."""
+    from launch import slurm_commands
+    from launch.run import find
+
+    sys.exit(slurm_commands.cancel(find(run, runs)))
+
+
+@click.command()
+@click.argument("what", required=False, metavar="[RUN|LOG]")
+@RUNS
+@JSON
+def diagnose(what: str | None, runs: Path, as_json: bool) -> None:
+    """Find the first cause of a failure in RUN's logs, or in a log file; exits 3 if none."""
+    from launch import diagnose_command
+
+    sys.exit(diagnose_command.diagnose(what, runs, as_json))
