@@ -1,0 +1,159 @@
+"""Upstream's own files (task files, prompts, graders): fetched at a commit, never held here.
+
+recipes/upstream.toml pins them; `mfo fetch RECIPE` brings them. To read one:
+
+    pinned_file(site, "harness", "lm_eval/tasks/medbench_task/medqa_g.yaml")  -> verified path
+    pinned_folder(site, "harness", "lm_eval/tasks/medbench_task")             -> verified folder
+
+The sha256 is checked at every call: what was changed since is refused, not read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from launch.errors import KitError, nearest
+from launch.files import sha256_file
+from launch.recipe import RECIPES, read_toml
+from launch.site import Site
+
+PINS = RECIPES / "upstream.toml"
+
+
+@dataclass(frozen=True)
+class Pins:
+    """The pinned files of one repository.
+
+    Attributes:
+        name: of the table in upstream.toml.
+        repository: "OWNER/NAME" on GitHub.
+        commit: 40 hexadecimal digits.
+        sha256: of the raw file, by its path in the repository.
+    """
+
+    name: str
+    repository: str
+    commit: str
+    sha256: dict[str, str]
+
+    def folder(self, cache: Path) -> Path:
+        """Where the files lie in a cache, under their paths in the repository."""
+        return cache / "upstream" / self.repository.replace("/", "--") / self.commit
+
+
+def load_pins(file: Path | None = None) -> dict[str, Pins]:
+    """Read upstream.toml: the pins by the names of its tables.
+
+    Raises:
+        KitError: a broken file, a table without repository, commit or files, or a path that leads
+            out of its repository.
+    """
+    file = file or PINS
+    out = {}
+    for name, table in read_toml(file, "the list of pinned files").items():
+        if not isinstance(table, dict) or not _complete(table):
+            raise KitError(
+                f"the pins of {name!r} need repo, commit (40 hexadecimal digits) and a table "
+                f"[{name}.sha256] of path = sha256",
+                where=str(file),
+            )
+        for path in table["sha256"]:
+            place = PurePosixPath(path)
+            if place.is_absolute() or ".." in place.parts or "\\" in path:
+                raise KitError(f"the path {path!r} leads out of {name}", where=str(file))
+        out[name] = Pins(name, table["repo"], table["commit"], dict(table["sha256"]))
+    return out
+
+
+def _complete(table: dict[str, object]) -> bool:
+    repo, commit, files = table.get("repo"), table.get("commit"), table.get("sha256")
+    return (
+        isinstance(repo, str)
+        and repo.count("/") == 1
+        and ".." not in repo
+        and is_hex(commit, 40)
+        and isinstance(files, dict)
+        and bool(files)
+        and all(is_hex(digest, 64) for digest in files.values())
+    )
+
+
+def is_hex(value: object, digits: int) -> bool:
+    """Whether a value is so many lower-case hexadecimal digits."""
+    return isinstance(value, str) and len(value) == digits and not value.strip("0123456789abcdef")
+
+
+def pinned_file(site: Site, name: str, path: str, *, pins: Path | None = None) -> Path:
+    """Give the path of a pinned upstream file whose sha256 has just been checked.
+
+    Args:
+        site: in whose cache it lies.
+        name: table of upstream.toml: "meditron", "harness", "simple_evals".
+        path: the file's path in that repository.
+        pins: another list of pins than recipes/upstream.toml.
+
+    Raises:
+        KitError: nothing is pinned under that name, it was not fetched (the next command is
+            `mfo fetch`), or its bytes are not those that were pinned.
+    """
+    known = _named(name, pins)
+    if path not in known.sha256:
+        raise KitError(
+            f"{path!r} of {known.repository} is not pinned; {nearest(path, known.sha256)}",
+            where=str(pins or PINS),
+            cause="the kit reads no file whose sha256 is not written down",
+        )
+    return _verified(known, path, site)
+
+
+def pinned_folder(site: Site, name: str, below: str = "", *, pins: Path | None = None) -> Path:
+    """Give a folder of pinned files, each checked as by `pinned_file`.
+
+    Args:
+        site: in whose cache it lies.
+        name: table of upstream.toml.
+        below: a folder of the repository; "" is all of what is pinned of it. Files that are not
+            pinned may lie there as well and are not checked.
+        pins: another list of pins.
+
+    Raises:
+        KitError: as `pinned_file`, or nothing is pinned below that folder.
+    """
+    known = _named(name, pins)
+    inside = [p for p in known.sha256 if not below or PurePosixPath(p).is_relative_to(below)]
+    if not inside:
+        raise KitError(f"nothing below {below!r} of {known.repository} is pinned",
+                       where=str(pins or PINS))  # fmt: skip
+    for path in inside:
+        _verified(known, path, site)
+    return known.folder(site.cache_path) / below
+
+
+def _named(name: str, pins: Path | None) -> Pins:
+    every = load_pins(pins)
+    if name not in every:
+        raise KitError(f"nothing is pinned under {name!r}; {nearest(name, every)}",
+                       where=str(pins or PINS))  # fmt: skip
+    return every[name]
+
+
+def _verified(known: Pins, path: str, site: Site) -> Path:
+    place = known.folder(site.cache_path) / path
+    try:
+        found = sha256_file(place)
+    except OSError as error:
+        raise KitError(
+            f"upstream's file {path} cannot be read: {error.strerror}",
+            where=str(place),
+            cause="the pinned files have not been fetched to this cache",
+            fix=f"on a machine with a network: mfo fetch RECIPE --site {site.name}",
+        ) from None
+    if found != known.sha256[path]:
+        raise KitError(
+            f"upstream's file {path} is not the one that was pinned, and is not used",
+            where=str(place),
+            cause=f"its sha256 is {found}, pinned is {known.sha256[path]}; it was changed since",
+            fix=f"mfo fetch RECIPE --site {site.name} keeps it aside and fetches it again",
+        )
+    return place
