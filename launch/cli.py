@@ -83,7 +83,7 @@ COMMANDS: tuple[click.Command, ...] = (
     sites.doctor, sites.site,
     corpus.corpus,
     verdicts.verify, verdicts.report, verdicts.audit, verdicts.calibrate,
-    publishing.bundle, publishing.check_bundle, publishing.card, publishing.push,
+    publishing.bundle, publishing.check_bundle, publishing.card, publishing.push, publishing.sync,
 )  # fmt: skip
 for command in COMMANDS:
     mfo.add_command(command)

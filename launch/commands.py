@@ -90,7 +90,7 @@ def dry_run(recipe: Recipe, site: Site, decisions: list[str]) -> None:
         click.echo(f"# next: mfo run {recipe.name} --site {site.name}")
         return
     click.echo("# --- train: environment and command, on each node")
-    environment = {**site.environment, **train.environment(Path("RUN"))}
+    environment = {**site.environment, **train.environment(recipe, Path("RUN"))}
     for key, value in sorted(environment.items()):
         click.echo(f"export {key}={value}")
     click.echo(" ".join(["python", *train.command(site, folder / "axolotl.yaml")[1:]]))

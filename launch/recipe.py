@@ -35,6 +35,7 @@ SCHEMA: dict[str, dict[str, type]] = {
     },
     "corpus": {"sources": str, "decontaminate": str},
     "shape": {"global_batch": int, "gpus": int},
+    "envelope": {"rise": float, "ceilings": list, "window": int},
     "eval": {
         "harness": str,
         "benchmarks": list,
@@ -188,9 +189,11 @@ def _check_value(key: str, value: Any, where: str) -> None:
     if kind is None:
         names = [f"{t}.{k}" for t, keys in SCHEMA.items() for k in keys]
         raise KitError(f"unknown key {key!r}; {nearest(key, names)}", where=where)
-    right = isinstance(value, kind) and not (kind is int and isinstance(value, bool))
-    if not right or (kind is int and value < 0):
-        words = {int: "a whole number >= 0", bool: "true or false", str: "text", list: "a list"}
+    kinds = (int, float) if kind is float else (kind,)
+    right = isinstance(value, kinds) and not (bool not in kinds and isinstance(value, bool))
+    if not right or (kind in (int, float) and value < 0):
+        words = {int: "a whole number >= 0", float: "a number >= 0", bool: "true or false",
+                 str: "text", list: "a list"}  # fmt: skip
         raise KitError(f"{key} takes {words[kind]}, not {value!r}", where=where)
 
 

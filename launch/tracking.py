@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 def mode() -> str:
     """Give "online" where a key is there, else "offline"; WANDB_MODE wins."""
     chosen = os.environ.get("WANDB_MODE")
-    return chosen or ("online" if _has_key() else "offline")
+    return chosen or ("online" if has_key() else "offline")
 
 
-def _has_key() -> bool:
+def has_key() -> bool:
+    """Whether W&B's key is in the environment or in ~/.netrc."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     import netrc
@@ -34,7 +35,7 @@ def reason() -> str:
         return f"W&B: {mode()}, as WANDB_MODE says"
     if mode() == "online":
         return "W&B: online, an API key is there"
-    return "W&B: offline, no WANDB_API_KEY (later: wandb sync RUN/wandb/offline-run-*)"
+    return "W&B: offline, no WANDB_API_KEY (later: mfo sync RUN)"
 
 
 def run_id(name: str) -> str:

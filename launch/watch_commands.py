@@ -62,7 +62,9 @@ def _show_one(view: dict[str, Any], found: Run, *, silent: bool) -> None:
         more = view["details"][stage]
         words = ""
         if stage == "train" and (at := training(found)):
-            words = at.words() + _next_checkpoint(found, at.step, at.of)
+            words = at.words() + (
+                f", next checkpoint at step {at.next_save}" if at.next_save else ""
+            )
         click.echo(f"  {stage:<9} {state:<12} {words}".rstrip())
         if state != "finished" and more.get("slurm"):
             click.echo(f"    {_job_words(more)}")
@@ -88,14 +90,6 @@ def _job_words(more: dict[str, Any]) -> str:
     if more.get("left") and more["slurm"] == "RUNNING":
         words += f", {more['left']} of its time limit left"
     return words
-
-
-def _next_checkpoint(run: Run, step: int, of: int | None) -> str:
-    every = run.recipe.table("train").get("save_steps")
-    if not isinstance(every, int) or every < 1 or step == of:
-        return ""
-    following = (step // every + 1) * every
-    return f", next checkpoint at step {min(following, of) if of else following}"
 
 
 def logs(name: str | None, stage: str | None, follow: bool, runs: Path,

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from launch.errors import KitError
 from launch.files import read_json, read_jsonl, write_json
+from launch.stages import pace
 
 if TYPE_CHECKING:
     from launch.run import Run
@@ -169,7 +170,7 @@ def _follow(run: Run, stage: str, attempt: Attempt) -> str:
     threading.Thread(target=_watch_attempt, args=(folder, attempt), daemon=True).start()
     from launch.stages import train
 
-    env = {**os.environ, **train.environment(run.path), **variables(folder)}
+    env = {**os.environ, **train.environment(run.recipe, run.path), **variables(folder, run.site)}
     command = torchrun(run.site, Path(meeting["config"]), folder, meeting)
     train.call(command, env, folder, f"training on node {attempt.task}")
     return "followed"
@@ -266,13 +267,16 @@ def rank_logs(folder: Path, attempt: str, task: int) -> Path:
     return folder / "ranks" / attempt / f"node{task}"
 
 
-def variables(folder: Path) -> dict[str, str]:
+def variables(folder: Path, site: Site) -> dict[str, str]:
     """What ranks need to hear of this attempt; nothing outside Slurm."""
+    from launch.cluster.script import minutes
+
     attempt = current()
     if attempt is None:
         return {}
     return {STOP_FILE: str(stop_file(folder, attempt)),
-            STOPPED_FILE: str(folder / "stopped.json")}  # fmt: skip
+            STOPPED_FILE: str(folder / "stopped.json"),
+            pace.VARIABLE: str(60 * minutes(site, "train"))}  # fmt: skip
 
 
 def shield() -> None:

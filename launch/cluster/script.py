@@ -122,6 +122,11 @@ def who(site: Site) -> dict[str, str]:
     return {k: v for k, v in out.items() if v}
 
 
+def minutes(site: Site, stage: str) -> int:
+    """The time limit of a stage's job."""
+    return site.time_min.get(stage, DEFAULT_MIN[stage])
+
+
 def make(recipe: Recipe, site: Site, stage: str, run: Path, *, sources: list[Path] | None = None) -> Script:  # fmt: skip  # noqa: E501
     """Give the job of one stage.
 
@@ -138,7 +143,7 @@ def make(recipe: Recipe, site: Site, stage: str, run: Path, *, sources: list[Pat
         site, ROLES[stage], run, sources or data_paths(recipe), gpus=stage in ON_GPUS
     )
     begun = container.start(box, folder)
-    minutes = site.time_min.get(stage, DEFAULT_MIN[stage])
+    limit = minutes(site, stage)
     more: dict[str, Any] = {
         "requeue": True,
         "kill-on-invalid-dep": "yes",
@@ -152,8 +157,8 @@ def make(recipe: Recipe, site: Site, stage: str, run: Path, *, sources: list[Pat
         "job_name": f"mfo-{recipe.name}-{stage}",
         "nodes": nodes,
         "ntasks_per_node": 1,
-        "time": minutes,
-        "signal_delay_s": min(site.signal_s, minutes * 30),
+        "time": limit,
+        "signal_delay_s": min(site.signal_s, limit * 30),
         "stderr_to_stdout": True,
         "wckey": None,  # submitit's own would be refused where such keys are checked
         "setup": _setup(site, stage, folder),

@@ -9,9 +9,11 @@ from typing import Any
 
 from launch import recipe as recipes
 from launch import tracking
+from launch.cluster.script import minutes
 from launch.errors import KitError
 from launch.recipe import Recipe
 from launch.site import Site
+from launch.stages import envelope
 from launch.stages.train import accumulation
 
 FULL = ["corpus", "train", "evaluate", "judge"]
@@ -121,6 +123,17 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
         )
         out.append(f"attention: {train.get('attn_implementation')}; bf16: {train.get('bf16')}; "
                    "both as the recipe says")  # fmt: skip
+        box = envelope.parse(recipe.table("envelope"), f"recipe {recipe.name}")
+        if box.rise or box.ceilings:
+            words = [f"rises above {box.rise:g} times its beginning"] if box.rise else []
+            words += [f"is above {top:g} after step {step}" for step, top in box.ceilings]
+            out.append(f"envelope: training stops where its loss {' or '.join(words)} (median of "
+                       f"{box.window} steps), as the recipe says")  # fmt: skip
+        if site.scheduler == "slurm":
+            out.append(
+                f"checkpoints: every {train.get('save_steps')} steps, and at the latest after a "
+                f"twelfth of the time limit of {minutes(site, 'train')} min or when it is near"
+            )
         out.append(tracking.reason())
     limit = recipe.table("eval")["limit"]
     if limit and "evaluate" in stages:

@@ -3,7 +3,9 @@
 Use: `plugins: [launch.stages.axolotl_watch.WatchPlugin]` with the kit's folder on PYTHONPATH.
 Environment: MFO_PROGRESS_DIR, the folder that receives `progress.jsonl`; without it none is kept.
 MFO_STOP_FILE: while it is there, training saves at the end of its step and stops, and says so in
-MFO_STOPPED_FILE. Only Slurm jobs set these two.
+MFO_STOPPED_FILE. Only Slurm jobs set these two, and MFO_LIMIT_S, their time limit in seconds, from
+which the checkpoints' interval is chosen (pace.py; what was chosen stands in `pace.json`).
+MFO_ENVELOPE: the recipe's [envelope] as JSON; a loss that leaves it ends training (envelope.py).
 
 progress.jsonl: one line for each logged step, from rank 0, appended: {"step", "of", "time",
 "epoch", "loss", "grad_norm", "learning_rate", ...} with whatever else the trainer logs (tokens per
@@ -27,7 +29,8 @@ from typing import Any
 from axolotl.integrations.base import BasePlugin
 
 from launch.errors import KitError
-from launch.stages import checkpoints
+from launch.files import read_jsonl, write_json
+from launch.stages import checkpoints, envelope, pace
 
 PROGRESS_DIR = "MFO_PROGRESS_DIR"
 STOP_FILE = "MFO_STOP_FILE"
@@ -90,11 +93,18 @@ def _make_callback() -> Any:
     class WatchCallback(TrainerCallback):  # type: ignore[misc]
         """Rank 0 appends each log to progress.jsonl; all ranks together mark a checkpoint whole."""
 
+        def __init__(self) -> None:
+            self.guard = guard()
+            limit = float(os.environ.get(pace.VARIABLE) or 0)
+            self.pace = pace.Pace(limit) if limit > 0 else None
+            self.stopping = False
+
         def on_log(self, _args: Any, state: Any, _control: Any, logs: Any = None, **_: Any) -> None:
             folder = os.environ.get(PROGRESS_DIR)
             if folder and state.is_world_process_zero and logs:
                 _append(Path(folder) / "progress.jsonl", _entry(state, logs))
             stop_if_lost(state.global_step, logs or {})
+            stop_if_outside(self.guard, state.global_step, logs or {})
 
         def on_save(self, args: Any, state: Any, _control: Any, **_: Any) -> None:
             # transformers 5.16.1, trainer.py _maybe_log_save_evaluate: on_save comes after
@@ -104,13 +114,17 @@ def _make_callback() -> Any:
             seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", state.global_step)
             if self.stopping:
                 leave(state.global_step)
-
-        stopping = False
+            if self.pace:
+                self.pace.saved(time.monotonic())
+                if state.is_world_process_zero:
+                    tell_pace(self.pace, state.global_step)
 
         def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> Any:
+            due = self.pace.step(time.monotonic()) if self.pace else False
             # After the last step Axolotl ends by itself, and there is nothing to come back for.
-            if state.global_step < state.max_steps and stop_asked():
-                self.stopping = control.should_save = True
+            if state.global_step < state.max_steps:
+                self.stopping, save = ask_rank_0(due)
+                control.should_save = control.should_save or self.stopping or save
             return control
 
     return WatchCallback()
@@ -138,22 +152,71 @@ def stop_if_lost(step: int, logs: dict[str, Any]) -> None:
             )
 
 
-def stop_asked() -> bool:
-    """Whether this attempt was asked to save and stop. Call it on all ranks: all get one answer.
+def guard() -> envelope.Guard | None:
+    """Give what the loss is held against; None where the recipe has no envelope."""
+    text = os.environ.get(envelope.VARIABLE)
+    if not text:
+        return None
+    folder = os.environ.get(PROGRESS_DIR)
+    rows = read_jsonl(Path(folder) / "progress.jsonl") if folder else []
+    before = {r["step"]: r["loss"] for r in rows if isinstance(r.get("loss"), float)}
+    return envelope.Guard(envelope.parse(json.loads(text)), sorted(before.items()))
 
-    Rank 0 looks for the file that MFO_STOP_FILE names (see launch.cluster.node); if each rank
-    looked for itself, some would stop a step later than others and wait there for ever.
+
+def stop_if_outside(guard: envelope.Guard | None, step: int, logs: dict[str, Any]) -> None:
+    """End training whose loss has left the recipe's envelope.
+
+    Raises:
+        KitError: it has.
+    """
+    loss = logs.get("loss")
+    if guard is None or not isinstance(loss, (int, float)):
+        return
+    words = guard.outside(step, float(loss))
+    if words:
+        raise KitError(
+            f"the loss left the recipe's envelope at step {step}: {words}",
+            where="training",
+            cause="a learning rate that is too high, other data than the recipe's, or a broken "
+            "kernel; or an envelope that is too narrow for this run",
+            fix="look at the curve (mfo report), then a lower train.learning_rate, or a wider "
+            "envelope: --set envelope.rise=…",
+        )
+
+
+def tell_pace(measured: pace.Pace, step: int) -> None:
+    """Write down, for `mfo status` and for the log, when the next checkpoint is due."""
+    folder = os.environ.get(PROGRESS_DIR)
+    if not (folder and measured.step_s):
+        return
+    print(measured.words(), flush=True)
+    write_json(Path(folder) / "pace.json", {
+        "step": step, "step_s": measured.step_s, "save_s": measured.save_s,
+        "every_s": measured.every_s, "next_step": step + measured.steps(),
+    })  # fmt: skip
+
+
+def ask_rank_0(due: bool) -> tuple[bool, bool]:
+    """Give (stop, save) as rank 0 sees them. Call it on all ranks: all get one answer.
+
+    Rank 0 looks for the file that MFO_STOP_FILE names (see launch.cluster.node) and at its own
+    clock; if each rank looked for itself, some would save a step later than others and wait there
+    for ever.
+
+    Args:
+        due: whether this rank's clock says that a checkpoint is due.
     """
     import torch.distributed as dist
 
     file = os.environ.get(STOP_FILE)
     if not file:
-        return False
+        return False, False
+    mine = (Path(file).exists(), due)
     if not (dist.is_available() and dist.is_initialized()):
-        return Path(file).exists()
-    answer: list[Any] = [Path(file).exists() if dist.get_rank() == 0 else None]
+        return mine
+    answer: list[Any] = [mine if dist.get_rank() == 0 else None]
     dist.broadcast_object_list(answer, src=0)
-    return bool(answer[0])
+    return bool(answer[0][0]), bool(answer[0][1])
 
 
 def leave(step: int) -> None:

@@ -8,6 +8,7 @@ Axolotl's GPU assumptions where there is no GPU and does nothing where there is 
 from __future__ import annotations
 
 import copy
+import json
 import os
 import shutil
 import sys
@@ -21,7 +22,7 @@ from launch.files import digest, sha256_file, write_text
 from launch.preflight import fetch
 from launch.recipe import ROOT, Recipe
 from launch.site import Site
-from launch.stages import checkpoints
+from launch.stages import checkpoints, envelope
 
 if TYPE_CHECKING:
     from launch.run import Run
@@ -84,12 +85,13 @@ def command(site: Site, config: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def environment(run_path: Path) -> dict[str, str]:
-    """What Axolotl and its libraries need to hear, beside the site's own environment."""
+def environment(recipe: Recipe, run_path: Path) -> dict[str, str]:
+    """What Axolotl, its libraries and its plugins need to hear, beside the site's environment."""
     return {
         "AXOLOTL_DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",  # everything was fetched before: no stage waits for a network
         "MFO_PROGRESS_DIR": str(run_path / "train"),
+        envelope.VARIABLE: json.dumps(recipe.table("envelope")),
         **tracking.environment(run_path),
     }
 
@@ -121,7 +123,7 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     )  # fmt: skip
     file = folder / "axolotl.yaml"
     write_text(file, to_yaml(config))
-    env = {**os.environ, **environment(run.path), **node.variables(folder)}
+    env = {**os.environ, **environment(run.recipe, run.path), **node.variables(folder, run.site)}
     # On Slurm every node runs a torchrun of its own; this process is node 0's.
     meeting = node.publish(folder, file, _step(last))
     here = node.torchrun(run.site, file, folder, meeting) if meeting else command(run.site, file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +19,36 @@ if TYPE_CHECKING:
 
 #: Bytes of progress.jsonl that hold its last twenty steps and more.
 TAIL = 1 << 14
+#: Axolotl's name for the tokens that carry a label, a second and a rank.
+SPEED = "tokens/train_per_sec_per_gpu"
 
 
 @dataclass(frozen=True)
 class Training:
-    """Where training is: step of so many, last loss, seconds left (None while unknown)."""
+    """Where training is; None for what is not known yet.
+
+    Attributes:
+        step, of: the last step that was logged, of so many.
+        loss: of that step.
+        left_s: seconds left at the pace of the last steps.
+        tokens_s: tokens a second that count for the loss, over all ranks.
+        next_save: step of the next checkpoint.
+    """
 
     step: int
     of: int | None
     loss: float | None
     left_s: float | None
+    tokens_s: float | None = None
+    next_save: int | None = None
 
     def words(self) -> str:
         """Give it as one phrase."""
         out = f"step {self.step}/{self.of or '?'}"
         if self.loss is not None:
             out += f", loss {self.loss:.4g}"
+        if self.tokens_s:
+            out += f", {self.tokens_s:,.0f} trainable tokens/s"
         if self.left_s:
             out += f", {self.left_s / 60:.0f} min left" if self.left_s > 90 else (
                 f", {self.left_s:.0f} s left"
@@ -56,7 +71,24 @@ def training(run: Run) -> Training | None:
     steps = recent[-1]["step"] - recent[0]["step"]
     if steps > 0 and span > 0 and last.get("of"):
         left = (last["of"] - last["step"]) * span / steps
-    return Training(last["step"], last.get("of"), losses[-1] if losses else None, left)
+    speeds = [r[SPEED] for r in recent if isinstance(r.get(SPEED), (int, float))]
+    speed = statistics.mean(speeds) * run.site.world_size if speeds else None
+    return Training(last["step"], last.get("of"), losses[-1] if losses else None, left, speed,
+                    _next_save(run, last["step"], last.get("of")))  # fmt: skip
+
+
+def _next_save(run: Run, step: int, of: int | None) -> int | None:
+    """The recipe's interval or the one that the time limit asks for, whichever comes first."""
+    if step == of:
+        return None
+    every = run.recipe.table("train").get("save_steps")
+    at = [(step // every + 1) * every] if isinstance(every, int) and every > 0 else []
+    measured = (read_json(run.folder("train") / "pace.json") or {}).get("next_step")
+    if isinstance(measured, int) and measured > step:
+        at.append(measured)
+    if not at:
+        return None
+    return min(*at, of) if of else min(at)
 
 
 def overview(run: Run, known: dict[str, Job] | None = None) -> dict[str, Any]:
@@ -82,7 +114,7 @@ def overview(run: Run, known: dict[str, Job] | None = None) -> dict[str, Any]:
         "stages": stages,
         "details": joined,
         "state": _overall(stages),
-        "training": None if at is None else {"step": at.step, "of": at.of, "loss": at.loss},
+        "training": None if at is None else vars(at),
         "verdict": verdict["verdict"] if verdict else None,
     }
 

@@ -72,3 +72,18 @@ def push(run: str | None, repo: str, private: bool, dry_run: bool, licence: str 
     from launch import publish
 
     publish.push(run, runs, repo, private=private, dry=dry_run, licence=licence)
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[RUN]...")
+@click.option("--again", is_flag=True, help="Also what was uploaded before.")
+@RUNS
+def sync(names: tuple[str, ...], again: bool, runs: Path) -> None:
+    """Upload what RUNs recorded for W&B without a network; the latest run without a name.
+
+    The key is read from WANDB_API_KEY or ~/.netrc; WANDB_BASE_URL names another server.
+    """
+    from launch import sync as uploads
+    from launch.run import find
+
+    sys.exit(uploads.sync([find(name, runs) for name in names or (None,)], again=again))

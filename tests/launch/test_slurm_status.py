@@ -1,5 +1,6 @@
 """What is said of a run on Slurm: the disk and Slurm together, without a Slurm."""
 
+import json
 import os
 import stat
 import time
@@ -154,3 +155,37 @@ def test_training_ends_when_its_numbers_are_none(logs: dict[str, float | None]) 
         return
     with pytest.raises(KitError, match="NaN detected"):
         stop_if_lost(3, logs)
+
+
+def test_a_loss_outside_the_envelope_ends_training(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from launch.stages import axolotl_watch, envelope
+
+    monkeypatch.delenv(envelope.VARIABLE, raising=False)
+    assert axolotl_watch.guard() is None
+    monkeypatch.setenv(envelope.VARIABLE, '{"rise": 1.5, "window": 3}')
+    monkeypatch.setenv(axolotl_watch.PROGRESS_DIR, str(tmp_path))
+    rows = [{"step": n, "loss": 1.0} for n in (1, 2, 3, 4)]
+    (tmp_path / "progress.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    guard = axolotl_watch.guard()
+    axolotl_watch.stop_if_outside(guard, 5, {"grad_norm": 9.0})  # a line without a loss
+    axolotl_watch.stop_if_outside(guard, 5, {"loss": 9.0})  # one bad batch
+    with pytest.raises(KitError, match="envelope at step 6"):
+        axolotl_watch.stop_if_outside(guard, 6, {"loss": 9.0})
+
+
+def test_status_tells_speed_and_the_next_checkpoint(new_run: Callable[..., Run]) -> None:
+    run = new_run(("corpus", "train"))
+    folder = run.folder("train")
+    folder.mkdir()
+    rows = [{"step": n, "of": 400, "time": 10.0 * n, "loss": 2.0, state.SPEED: 100.0}
+            for n in range(1, 31)]  # fmt: skip
+    (folder / "progress.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    at = state.training(run)
+    assert at is not None and at.tokens_s == 100.0 * run.site.world_size
+    assert at.left_s == pytest.approx(3700)
+    assert at.next_save == 50, "the recipe's interval"
+    (folder / "pace.json").write_text('{"next_step": 37}')
+    assert (at := state.training(run)) and at.next_save == 37, "what the time limit asks for"
+    assert "trainable tokens/s" in at.words()
