@@ -166,13 +166,13 @@ def test_a_loss_outside_the_envelope_ends_training(
     assert axolotl_watch.guard() is None
     monkeypatch.setenv(envelope.VARIABLE, '{"rise": 1.5, "window": 3}')
     monkeypatch.setenv(axolotl_watch.PROGRESS_DIR, str(tmp_path))
-    rows = [{"step": n, "loss": 1.0} for n in (1, 2, 3, 4)]
+    rows = [{"step": n, "loss": 1.0} for n in range(1, 7)]
     (tmp_path / "progress.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     guard = axolotl_watch.guard()
-    axolotl_watch.stop_if_outside(guard, 5, {"grad_norm": 9.0})  # a line without a loss
-    axolotl_watch.stop_if_outside(guard, 5, {"loss": 9.0})  # one bad batch
-    with pytest.raises(KitError, match="envelope at step 6"):
-        axolotl_watch.stop_if_outside(guard, 6, {"loss": 9.0})
+    axolotl_watch.stop_if_outside(guard, 7, {"grad_norm": 9.0})  # a line without a loss
+    axolotl_watch.stop_if_outside(guard, 7, {"loss": 9.0})  # one bad batch
+    with pytest.raises(KitError, match="envelope at step 8"):
+        axolotl_watch.stop_if_outside(guard, 8, {"loss": 9.0})
 
 
 def test_status_tells_speed_and_the_next_checkpoint(new_run: Callable[..., Run]) -> None:
