@@ -96,7 +96,8 @@ def ask(numbers: Iterable[str], *, history: bool = False) -> dict[str, Job]:
 
 
 def _history(numbers: list[str]) -> dict[str, Job]:
-    fields = "JobID,State,NNodes,NodeList,Elapsed,Restarts"
+    # No "Restarts": Slurm 22.05's sacct refuses a question that names it; -D tells it by its lines.
+    fields = "JobID,State,NNodes,NodeList,Elapsed"
     words = ["sacct", "-X", "-n", "-P", "-D", "-j", ",".join(numbers), "-o", fields]
     try:
         return read_sacct(_call(words))
@@ -119,15 +120,16 @@ def read_squeue(text: str) -> dict[str, Job]:
 
 
 def read_sacct(text: str) -> dict[str, Job]:
-    """Read `sacct -P`; of a requeued job's several lines the last one counts."""
+    """Read `sacct -P -D`: a line for each start of a job, of which the last one counts."""
     out: dict[str, Job] = {}
     for line in text.splitlines():
         parts = line.split("|")
-        if len(parts) < 6 or "." in parts[0]:
+        if len(parts) < 5 or "." in parts[0]:
             continue
-        number, state, nodes, where, used, restarts = parts[:6]
+        number, state, nodes, where, used = parts[:5]
+        restarts = out[number].restarts + 1 if number in out else 0
         # "CANCELLED by 1000" is one word of state and one of detail.
-        out[number] = Job(number, state.split(" ")[0], "", _int(restarts), _int(nodes), where, used)
+        out[number] = Job(number, state.split(" ")[0], "", restarts, _int(nodes), where, used)
     return out
 
 

@@ -23,6 +23,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import slurmdb
+
 PROGRAMS = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "scontrol")
 _PR_SET_PDEATHSIG = 1
 
@@ -102,7 +104,7 @@ class RealSlurm:
     """
 
     def __init__(self, *, mode: str = "", grace: int = 20, kill_wait: int = 3,
-                 more: str = "", accounting: str = "accounting_storage/none") -> None:  # fmt: skip
+                 more: str = "", accounting: bool = False) -> None:  # fmt: skip
         self.dir = Path(tempfile.mkdtemp(prefix="mfoslurm"))
         self.mode = mode or ("ns" if can_unshare() else "plain")
         self.grace, self.kill_wait, self.more, self.accounting = grace, kill_wait, more, accounting
@@ -118,7 +120,11 @@ class RealSlurm:
             (self.dir / name).mkdir()
         self._start_munge()
         self.host = socket.gethostname().split(".")[0]
+        if self.accounting:
+            self.more += "\n" + slurmdb.start(self, self.host, _free_port(), _free_port())
         self._write_conf()
+        if self.accounting:
+            slurmdb.register(self)
         self.start_controller()
         for node in self.nodes:
             self.start_node(node)
@@ -136,7 +142,7 @@ class RealSlurm:
         text = CONF.format(
             host=self.host, port=self.port, user=getpass.getuser(), dir=self.dir,
             kill_wait=self.kill_wait, grace=self.grace, nodes="\n".join(lines), more=self.more,
-            accounting=self.accounting,
+            accounting=f"accounting_storage/{'slurmdbd' if self.accounting else 'none'}",
         )  # fmt: skip
         (self.dir / "slurm.conf").write_text(text)
         devices = ("null", "zero", "full", "random")  # four files that every machine has
@@ -155,24 +161,24 @@ class RealSlurm:
         key.write_bytes(os.urandom(1024))
         key.chmod(0o600)
         files = {n: f"--{n}-file={self.dir}/munge.{n}" for n in ("key", "pid", "log", "seed")}
-        self._run("munged", ["munged", "--foreground", "--force", *files.values(),
+        self.run("munged", ["munged", "--foreground", "--force", *files.values(),
                              f"--socket={self.dir}/munge.sock"])  # fmt: skip
-        self._until(lambda: (self.dir / "munge.sock").exists(), "munged's socket")
+        self.until(lambda: (self.dir / "munge.sock").exists(), "munged's socket")
 
     def start_controller(self) -> None:
-        self._run("slurmctld", ["slurmctld", "-D", "-i", "-f", self.env["SLURM_CONF"]])
-        self._until(lambda: self.say("ping", check=False).returncode == 0, "slurmctld")
+        self.run("slurmctld", ["slurmctld", "-D", "-i", "-f", self.env["SLURM_CONF"]])
+        self.until(lambda: self.say("ping", check=False).returncode == 0, "slurmctld")
 
     def start_node(self, node: str) -> None:
         slurmd = f"slurmd -D -f {self.env['SLURM_CONF']} -N {node}"
         if self.mode == "plain":
-            self._run(node, slurmd.split())
+            self.run(node, slurmd.split())
             return
         inside = f"mount --bind {self.dir}/hosts /etc/hosts && hostname {node} && exec {slurmd}"
-        self._run(node, ["unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child",
+        self.run(node, ["unshare", "--uts", "--mount", "--pid", "--fork", "--kill-child",
                          "--mount-proc", "sh", "-c", inside])  # fmt: skip
 
-    def _run(self, name: str, command: list[str]) -> None:
+    def run(self, name: str, command: list[str]) -> None:
         with (self.dir / f"{name}.out").open("ab") as out:
             self.processes[name] = subprocess.Popen(
                 command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=self.env,
@@ -182,10 +188,10 @@ class RealSlurm:
     def stop(self) -> None:
         with contextlib.suppress(subprocess.SubprocessError, OSError):
             self.call("scancel", "-u", getpass.getuser(), check=False, timeout=5)
-            self._until(lambda: not self.call("squeue", "-h").stdout.strip(), "jobs to end", 5)
+            self.until(lambda: not self.call("squeue", "-h").stdout.strip(), "jobs to end", 5)
         for node in self.nodes:
             self.kill_node(node)
-        for name in ("slurmctld", "munged"):
+        for name in ("slurmctld", "slurmdbd", "mariadbd", "munged"):
             if process := self.processes.pop(name, None):
                 process.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -196,7 +202,7 @@ class RealSlurm:
     def empty(self) -> None:
         """End all jobs."""
         self.call("scancel", "-u", getpass.getuser(), check=False)
-        self._until(lambda: not self.call("squeue", "-h", check=False).stdout.strip(),
+        self.until(lambda: not self.call("squeue", "-h", check=False).stdout.strip(),
                     "jobs to end", 30)  # fmt: skip
 
     def make_whole(self) -> None:
@@ -245,13 +251,13 @@ class RealSlurm:
             state = dict(line.split() for line in lines if line.strip())
             return all(state.get(n) in ("idle", "mix", "alloc") for n in nodes)
 
-        self._until(idle, "nodes to be idle", 20)
+        self.until(idle, "nodes to be idle", 20)
 
     def wait_for_state(self, number: str, *states: str, seconds: float = 60) -> None:
-        self._until(lambda: self.job(number).get("JobState") in states,
+        self.until(lambda: self.job(number).get("JobState") in states,
                     f"job {number} to be {states}", seconds)  # fmt: skip
 
-    def _until(self, true: object, what: str, seconds: float = 15) -> None:
+    def until(self, true: object, what: str, seconds: float = 15) -> None:
         end = time.monotonic() + seconds
         while not true():  # type: ignore[operator]
             if time.monotonic() > end:

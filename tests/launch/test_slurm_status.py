@@ -35,7 +35,7 @@ def test_squeue_is_read() -> None:
 
 
 def test_of_a_requeued_jobs_lines_in_sacct_the_last_counts() -> None:
-    text = "7|NODE_FAIL|2|n[1-2]|00:01:00|0\n7|COMPLETED|2|n[3-4]|00:09:00|1\n7.batch|COMPLETED|1|n3|00:09:00|\n8|CANCELLED by 0|1|n1|00:00:01|0\n"  # noqa: E501
+    text = "7|NODE_FAIL|2|n[1-2]|00:01:00\n7|COMPLETED|2|n[3-4]|00:09:00\n7.batch|COMPLETED|1|n3|00:09:00\n8|CANCELLED by 0|1|n1|00:00:01\n"  # noqa: E501
     found = slurm.read_sacct(text)
     assert (found["7"].state, found["7"].restarts) == ("COMPLETED", 1)
     assert found["8"].state == "CANCELLED"
