@@ -1,0 +1,207 @@
+"""What HealthBench and Auto-MOOVE share: the protocol, tries until a reply can be read, and rows.
+
+A judge's reply is hostile text: it is only ever parsed. What cannot be read is asked again, each
+time a little warmer as upstream does it, and after the last try it is *unread*: never a grade.
+What is then made of it is the protocol's choice, and is counted either way.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from checks.benchmarks.client import Call, Client, Reply
+from checks.errors import KitError
+
+__all__ = ["Outcome", "Protocol", "Question", "ask_until_read", "read_grade", "read_rows"]
+
+T = TypeVar("T")
+PROTOCOLS = ("published", "strict")
+ORDERS = ("both", "random")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How answers are made and judged; the defaults are upstream's.
+
+    Attributes:
+        name: `published` reproduces upstream's rules for what cannot be read; `strict` gives such
+            an item no score, which makes the benchmark invalid.
+        temperature, max_tokens: of the answers.
+        judge_temperature: of the first try; each further one is `warmer` by so much, up to 1.
+        judge_max_tokens: of a judge's reply.
+        retries: tries after the first.
+        seed: of every request, and of the random order.
+        order: Auto-MOOVE asks for every pair in `both` orders; `random` is the published way,
+            one order a pair, here drawn with the seed.
+    """
+
+    name: str = "published"
+    temperature: float = 0.7
+    max_tokens: int = 2048
+    judge_temperature: float = 0.1
+    warmer: float = 0.2
+    judge_max_tokens: int = 2048
+    retries: int = 3
+    seed: int = 42
+    order: str = "both"
+
+    def __post_init__(self) -> None:
+        for key, value, known in (("protocol", self.name, PROTOCOLS), ("order", self.order, ORDERS)):  # fmt: skip  # noqa: E501
+            if value not in known:
+                raise KitError(f"{key} is {value!r}; known: {', '.join(known)}")
+
+    @property
+    def strict(self) -> bool:
+        """Whether what cannot be read makes the benchmark invalid."""
+        return self.name == "strict"
+
+    def warmth(self, attempt: int) -> float:
+        """Give the judge's temperature at a try, counted from 0."""
+        return round(min(1.0, self.judge_temperature + attempt * self.warmer), 6)
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something to be judged: its turns, and what it is called in the record."""
+
+    label: str
+    messages: Sequence[Mapping[str, str]]
+
+
+@dataclass
+class Outcome(Generic[T]):
+    """What came of a question: the value read, or None, and every reply on the way."""
+
+    value: T | None = None
+    replies: list[Reply] = field(default_factory=list)
+
+
+def ask_until_read(
+    client: Client,
+    questions: Sequence[Question],
+    read: Callable[[str], T | None],
+    protocol: Protocol,
+) -> list[Outcome[T]]:
+    """Ask a judge, and ask again what could not be read.
+
+    Args:
+        client: of the judge.
+        questions: what it is asked.
+        read: gives a reply's value, or None where it has none.
+        protocol: temperatures, tries and seed.
+    """
+    out: list[Outcome[T]] = [Outcome() for _ in questions]
+    pending = list(range(len(questions)))
+    for attempt in range(protocol.retries + 1):
+        calls = [
+            Call(
+                questions[i].messages,
+                temperature=protocol.warmth(attempt),
+                max_tokens=protocol.judge_max_tokens,
+                seed=protocol.seed,
+                label=questions[i].label,
+                take=attempt,
+            )
+            for i in pending
+        ]
+        for index, reply in zip(pending, client.ask(calls) if calls else [], strict=True):
+            out[index].replies.append(reply)
+            out[index].value = read(reply.text)
+        pending = [i for i in pending if out[i].value is None]
+    return out
+
+
+# --- grades -------------------------------------------------------------------------------------
+
+
+class _TwiceError(ValueError):
+    pass
+
+
+def read_grade(text: str, *, strict: bool = False) -> tuple[bool, str] | None:
+    """Read a rubric grade: one JSON object, bare or in a fence, whose criteria_met is a boolean.
+
+    Args:
+        text: the grader's reply.
+        strict: refuse an object that says the same key twice; upstream takes the last.
+
+    Returns:
+        Whether the criterion is met, and the explanation; None where it cannot be read: prose,
+        broken JSON, "true" in quotes, two objects, nothing.
+    """
+    bare = text.strip()
+    if bare.startswith("```json"):
+        bare = bare[len("```json") :].lstrip()
+    bare = bare.removesuffix("```").rstrip()
+    try:
+        found = json.loads(bare, object_pairs_hook=_once if strict else None)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("criteria_met"), bool):
+        return None
+    explanation = found.get("explanation")
+    return found["criteria_met"], explanation if isinstance(explanation, str) else ""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise _TwiceError
+    return dict(pairs)
+
+
+#: Words by which an answer speaks to its grader instead of to its reader.
+_TO_JUDGE = re.compile(
+    r"criteria_met|rubric|grader|\bas (?:a |the )?judge\b|<<\w+>>|winner:\s|"
+    r"(?:ignore|disregard)\s{1,3}(?:\w{1,12}\s{1,3}){0,3}(?:instructions?|criteria|criterion)",
+    re.IGNORECASE,
+)
+
+
+def speaks_to_judge(answer: str) -> bool:
+    """Whether an answer holds words meant for the one who grades it: shown, never decided by."""
+    return _TO_JUDGE.search(answer) is not None
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def read_rows(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give (where, object) for each line of a JSONL file; blank lines are passed over.
+
+    Raises:
+        KitError: naming file and line, where the file is missing, empty, not UTF-8 or not JSON
+            objects.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise KitError(
+            f"the {what} cannot be read: {error.strerror}",
+            where=str(path),
+            fix="check the path; mfo fetch brings what a recipe names",
+        ) from None
+    found = False
+    for number, line in enumerate(data.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            row = json.loads(line.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise KitError(
+                f"line {number} of the {what} is not JSON in UTF-8",
+                where=where,
+                cause=f"{error}; or the file was cut",
+                fix="fetch the file again",
+            ) from None
+        if not isinstance(row, dict):
+            raise KitError(f"line {number} of the {what} is not a JSON object", where=where)
+        found = True
+        yield where, row
+    if not found:
+        raise KitError(f"the {what} is empty", where=str(path), fix="fetch the file again")
