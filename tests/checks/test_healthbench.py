@@ -8,7 +8,7 @@ from typing import Any
 import plain_scores
 import pytest
 from faulty import FaultyServer, serving
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checks.benchmarks import canary, healthbench
@@ -72,6 +72,7 @@ RUBRIC = st.lists(
 ).filter(lambda rubric: any(points > 0 for points, _ in rubric))  # fmt: skip
 
 
+@settings(max_examples=40)
 @given(st.lists(RUBRIC, min_size=1, max_size=12))
 def test_scores_agree_with_the_plain_implementation(rubrics: list[Any]) -> None:
     results = [

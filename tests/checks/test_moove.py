@@ -8,7 +8,7 @@ from typing import Any
 import plain_scores
 import pytest
 from faulty import FaultyServer, serving
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checks.benchmarks import moove
@@ -59,6 +59,7 @@ def test_rates_by_hand() -> None:
 RULING = st.sampled_from(["first", "second", "tie", None])
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(RULING, RULING), min_size=1, max_size=20).filter(
     lambda pairs: any(r is not None for pair in pairs for r in pair)))  # fmt: skip
 def test_rates_agree_with_the_plain_implementation(pairs: list[Any]) -> None:
@@ -71,6 +72,7 @@ def test_rates_agree_with_the_plain_implementation(pairs: list[Any]) -> None:
     assert low <= found["preferred"] <= high
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(RULING, RULING), min_size=1, max_size=20).filter(
     lambda pairs: any(r is not None for pair in pairs for r in pair)))  # fmt: skip
 def test_the_other_models_view_is_the_mirror(pairs: list[Any]) -> None:
