@@ -41,7 +41,7 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
         recipe_name, [parse_setting(s) for s in settings], **shorthands
     )
     if dry:
-        dry_run(recipe, site, decisions)
+        dry_run(recipe, site, decisions, seeds=seeds)
         return 0
     decisions += choices.decide(recipe, site, choices.FULL)
     choices.check_inputs(recipe, choices.FULL)
@@ -62,7 +62,7 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
     return walk_and_show(made, as_json, detach=detach)
 
 
-def dry_run(recipe: Recipe, site: Site, decisions: list[str]) -> None:
+def dry_run(recipe: Recipe, site: Site, decisions: list[str], *, seeds: int = 1) -> None:
     """Print run.toml, Axolotl's file and the command as a run would use them."""
     import tomli_w
 
@@ -86,7 +86,7 @@ def dry_run(recipe: Recipe, site: Site, decisions: list[str]) -> None:
     if site.scheduler == "slurm":
         from launch.slurm_commands import print_scripts
 
-        print_scripts(recipe, site, Path("RUN").resolve())
+        print_scripts(recipe, site, Path("RUN").resolve(), seeds=seeds)
         click.echo(f"# next: mfo run {recipe.name} --site {site.name}")
         return
     click.echo("# --- train: environment and command, on each node")

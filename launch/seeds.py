@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -11,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def run_seeds(runs: list[Run], as_json: bool, *, detach: bool = False) -> int:
-    """Bring every run to its end; on Slurm all are submitted first, and train side by side.
+    """Bring every run to its end; on Slurm each stage is one job array, and all train side by side.
 
     Args:
-        runs: one for each seed, of one recipe and site.
+        runs: new ones, one for each seed, of one recipe and site.
         as_json: print each verdict as JSON.
         detach: on Slurm, submit and return.
 
@@ -23,18 +24,32 @@ def run_seeds(runs: list[Run], as_json: bool, *, detach: bool = False) -> int:
     """
     from launch import commands
 
-    side_by_side = runs[0].site.scheduler == "slurm"
-    if side_by_side:
-        for run in runs:
-            # Each chain is complete before the next is sent, so a refusal names the seed it hit.
-            commands.walk_and_show(run, as_json, detach=True)
     codes = []
-    if not (side_by_side and detach):
-        codes = [_wait(run, as_json) if side_by_side else commands.walk_and_show(run, as_json)
-                 for run in runs]  # fmt: skip
+    if runs[0].site.scheduler == "slurm":
+        _submit(runs, as_json)
+        codes = [] if detach else [_wait(run, as_json) for run in runs]
+    else:
+        codes = [commands.walk_and_show(run, as_json) for run in runs]
     names = " ".join(run.name for run in runs)
     click.echo(f"next:  mfo verify {names} judges all seeds together", err=as_json)
     return next((code for code in codes if code), 0)
+
+
+def _submit(runs: list[Run], as_json: bool) -> None:
+    from launch.cluster import chain
+    from launch.run import held
+
+    with ExitStack() as stack:
+        for run in runs:
+            stack.enter_context(held(run))
+        numbers = chain.submit_together(runs)
+    click.echo(f"{runs[0].recipe.title}, {len(runs)} seeds", err=as_json)
+    for decision in runs[0].spec.get("decisions", []):
+        click.echo(f"  {decision}", err=as_json)
+    for run, told in zip(runs, numbers, strict=True):
+        seed = run.recipe.table("train").get("seed")
+        jobs = ", ".join(f"{stage} {number}" for stage, number in told.items())
+        click.echo(f"  seed {seed}: {run.name}; jobs {jobs}", err=as_json)
 
 
 def _wait(run: Run, as_json: bool) -> int:

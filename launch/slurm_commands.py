@@ -37,13 +37,13 @@ def shaped(site: Site, nodes: int | None) -> Site:
     return replace(site, nodes=nodes)
 
 
-def print_scripts(recipe: Recipe, site: Site, run: Path) -> None:
+def print_scripts(recipe: Recipe, site: Site, run: Path, *, seeds: int = 1) -> None:
     """Print each stage's sbatch file and what stands beside it, exactly as they would be sent."""
     from launch.cluster.script import make
 
     before: str | None = None
     for stage in ("corpus", "train", "evaluate", "judge"):
-        script = make(recipe, site, stage, run).after(before)
+        script = make(recipe, site, stage, run, count=seeds).after(before)
         click.echo(f"# --- {stage}: sbatch")
         click.echo(script.text())
         for path, text in script.files.items():

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import shutil
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch.cluster import container, slurm
-from launch.cluster.script import ROLES, Script, make
+from launch.cluster.script import ROLES, Script, data_paths, make
 from launch.errors import KitError
 from launch.files import read_json, write_json, write_text
 
@@ -54,11 +55,6 @@ def alive(run: Run) -> dict[str, slurm.Job]:
     return {s: known[n] for s, n in numbers.items() if n in known and known[n].alive}
 
 
-def scripts(run: Run, stages: list[str]) -> list[Script]:
-    """The jobs of these stages, in order, before they are sent."""
-    return [make(run.recipe, run.site, stage, run.path) for stage in stages]
-
-
 def submit(run: Run) -> dict[str, str]:
     """Submit every stage that is not whole, chained; gives job numbers by stage.
 
@@ -67,8 +63,6 @@ def submit(run: Run) -> dict[str, str]:
     Raises:
         KitError: jobs of this run are alive, Slurm is not here or does not answer, sbatch refused.
     """
-    from submitit.core.utils import FailedJobError, FailedSubmissionError
-
     from launch import pipeline
 
     missing = [s for s in run.stages if not pipeline.finished(run, s)]
@@ -77,29 +71,74 @@ def submit(run: Run) -> dict[str, str]:
     _check_slurm(run, missing)
     _check_images(run, missing)
     # A stage after a missing one is done again too: its inputs may change.
-    missing = run.stages[run.stages.index(missing[0]) :]
-    numbers: dict[str, str] = {}
+    return _send_all([run], run.stages[run.stages.index(missing[0]) :], run.path, [])[0]
+
+
+def submit_together(runs: list[Run]) -> list[dict[str, str]]:
+    """Submit new runs of one recipe and site that differ in their seed, each stage a job array.
+
+    Element i of an array waits for element i of the one before it, so a seed that fails does not
+    keep the others. Hold the runs while calling this.
+
+    Returns:
+        Job numbers ("ARRAY_ELEMENT") by stage, for each run.
+
+    Raises:
+        KitError: as of `submit`.
+    """
+    first = runs[0]
+    for run in runs:
+        _check_slurm(run, run.stages)
+    _check_images(first, first.stages)
+    # What the arrays share: submitit's pickles, which run code, and container files.
+    home = first.path.parent / f".seeds-{first.name}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    for stage in first.stages:
+        (home / stage).mkdir(exist_ok=True)
+    return _send_all(runs, first.stages, home, [first.path.parent, *data_paths(first.recipe)])
+
+
+def _send_all(
+    runs: list[Run], stages: list[str], home: Path, sources: list[Path]
+) -> list[dict[str, str]]:
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    numbers: list[dict[str, str]] = [{} for _ in runs]
     before: str | None = None
-    for script in scripts(run, missing):
-        folder = run.folder(script.stage)
-        folder.mkdir(exist_ok=True)
+    for stage in stages:
+        one = runs[0]
+        script = make(one.recipe, one.site, stage, home, sources=sources or None, count=len(runs))
+        for run in runs:
+            run.folder(stage).mkdir(exist_ok=True)
         for path, text in script.files.items():
             write_text(path, text)
         try:
-            job = script.after(before).executor().submit(_callable(run, script.stage))
+            jobs = _send(script.after(before), runs)
         except (FailedJobError, FailedSubmissionError, OSError) as error:
-            slurm_error = _refused(run, script.stage, error)
+            slurm_error = _refused(one, stage, error)
             # A chain without its end would train and then tell nobody.
             with contextlib.suppress(slurm.SlurmSilentError):
-                slurm.cancel(numbers.values())
+                slurm.cancel(n for told in numbers for n in told.values())
             raise slurm_error from None
-        before = numbers[script.stage] = str(job.job_id)
-        write_json(folder / "job.json", {
-            "job": before, "nodes": script.parameters["nodes"],
-            "submitted": datetime.now(UTC).isoformat(timespec="seconds"),
-        })  # fmt: skip
-        run.set_status(script.stage, "queued", job=before)
+        before = jobs[0].partition("_")[0]
+        for run, number, told in zip(runs, jobs, numbers, strict=True):
+            told[stage] = number
+            write_json(run.folder(stage) / "job.json", {
+                "job": number, "nodes": script.parameters["nodes"],
+                "submitted": datetime.now(UTC).isoformat(timespec="seconds"),
+            })  # fmt: skip
+            run.set_status(stage, "queued", job=number)
     return numbers
+
+
+def _send(script: Script, runs: list[Run]) -> list[str]:
+    """Submit one stage of these runs, as an array where there are several; gives their numbers."""
+    executor = script.executor()
+    if len(runs) == 1:
+        return [str(executor.submit(_callable(runs[0], script.stage)).job_id)]
+    with executor.batch():
+        jobs = [executor.submit(_callable(run, script.stage)) for run in runs]
+    return [str(job.job_id) for job in jobs]
 
 
 def _callable(run: Run, stage: str) -> Any:

@@ -87,6 +87,7 @@ class StoppedError(KitError):
 def run_stage(run: Run, stage: str) -> str:
     """Run one node's part of a stage. Ends the process with AGAIN where a requeue is wanted."""
     from launch import pipeline
+    from launch.cluster.script import REQUEUE_DIR
 
     attempt = current()
     if attempt is None:
@@ -100,7 +101,8 @@ def run_stage(run: Run, stage: str) -> str:
         return pipeline.execute(run, stage)
     except StoppedError as stopped:
         run.set_status(stage, "requeued", message=stopped.what)
-        (folder / f"requeue.{os.environ['SLURM_JOB_ID']}.{attempt.restart}").touch()
+        flags = Path(os.environ.get(REQUEUE_DIR) or folder)
+        (flags / f"requeue.{os.environ['SLURM_JOB_ID']}.{attempt.restart}").touch()
         sys.stdout.flush()
         os._exit(AGAIN)
     finally:

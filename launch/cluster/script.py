@@ -29,10 +29,11 @@ DEFAULT_MIN = {"corpus": 120, "train": 720, "evaluate": 360, "judge": 30}
 DEAF = "env --ignore-signal=USR2,TERM"
 #: Runs on the node, outside any container, when the script ends. Cancelled jobs are left alone:
 #: Slurm would requeue those as well.
+REQUEUE_DIR = "MFO_REQUEUE_DIR"
 REQUEUE = """\
 # There is no scontrol inside a container: training leaves a file, and this shell requeues the job.
 requeue() {
-  flag=%s/requeue.$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}
+  flag=$MFO_REQUEUE_DIR/requeue.$SLURM_JOB_ID.${SLURM_RESTART_COUNT:-0}
   [ -e "$flag" ] || return 0
   for pause in 2 5 10 20 30 60; do
     case "$(scontrol show job -o "$SLURM_JOB_ID" 2>&1)" in
@@ -57,6 +58,7 @@ class Script:
         python: what stands for the interpreter, raw shell.
         files: to write before submission.
         folder: submitit's own, with pickles and logs.
+        count: elements of the job array; 1: no array.
     """
 
     stage: str
@@ -64,12 +66,17 @@ class Script:
     python: str
     folder: Path
     files: dict[Path, str] = field(default_factory=dict)
+    count: int = 1
 
     def after(self, number: str | None) -> Script:
-        """The same job, to be started only once another one has ended well."""
+        """The same job, to be started only once another one has ended well.
+
+        An array's element waits for the element of its own number.
+        """
         if number is None:
             return self
-        return replace(self, parameters={**self.parameters, "dependency": f"afterok:{number}"})
+        kind = "afterok" if self.count == 1 else "aftercorr"
+        return replace(self, parameters={**self.parameters, "dependency": f"{kind}:{number}"})
 
     def executor(self) -> Any:
         """submitit's executor with these parameters."""
@@ -80,6 +87,8 @@ class Script:
     def text(self) -> str:
         """The sbatch file, exactly as it will be sent."""
         made = self.executor()
+        if self.count > 1:
+            made.parameters["map_count"] = self.count  # as submitit does within its batch()
         text = made._make_submission_file_text(made._submitit_command_str, "")
         return str(text).rstrip("\n") + "\n"
 
@@ -127,15 +136,19 @@ def minutes(site: Site, stage: str) -> int:
     return site.time_min.get(stage, DEFAULT_MIN[stage])
 
 
-def make(recipe: Recipe, site: Site, stage: str, run: Path, *, sources: list[Path] | None = None) -> Script:  # fmt: skip  # noqa: E501
+def make(
+    recipe: Recipe, site: Site, stage: str, run: Path, *,
+    sources: list[Path] | None = None, count: int = 1,
+) -> Script:  # fmt: skip
     """Give the job of one stage.
 
     Args:
         recipe: what is run.
         site: where.
         stage: corpus, train, evaluate or judge.
-        run: the run's folder.
+        run: the run's folder; of an array, the folder that its runs share.
         sources: files outside the run, the kit and the cache that the stage reads.
+        count: runs that differ in their seed alone, for a job array.
     """
     nodes = site.nodes if stage == "train" else 1
     folder = run / stage
@@ -175,7 +188,7 @@ def make(recipe: Recipe, site: Site, stage: str, run: Path, *, sources: list[Pat
     if site.exclusive:
         parameters["exclusive"] = True
     parameters["srun_args"] = srun
-    return Script(stage, parameters, begun.python, run / ".submitit" / stage, begun.files)
+    return Script(stage, parameters, begun.python, run / ".submitit" / stage, begun.files, count)
 
 
 def _setup(site: Site, stage: str, folder: Path) -> list[str]:
@@ -184,7 +197,8 @@ def _setup(site: Site, stage: str, folder: Path) -> list[str]:
     lines.append("export PYTHONUNBUFFERED=1")
     lines += [f"export {k}={shlex.quote(v)}" for k, v in sorted(site.environment.items())]
     if stage == "train":
-        lines += (REQUEUE % shlex.quote(str(folder))).splitlines()
+        lines.append(f"export {REQUEUE_DIR}={shlex.quote(str(folder))}")
+        lines += REQUEUE.splitlines()
     return lines
 
 

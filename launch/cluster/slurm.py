@@ -29,8 +29,8 @@ MEANING = {
     "FAILED": "its command ended with an error",
 }
 TIMEOUT_S = 20
-_FIELDS = ("JobID", "State", "Reason", "RestartCnt", "NumNodes", "NodeList", "TimeUsed", "TimeLeft",
-           "StartTime")  # fmt: skip
+_FIELDS = ("JobArrayID", "State", "Reason", "RestartCnt", "NumNodes", "NodeList", "TimeUsed",
+           "TimeLeft", "StartTime")  # fmt: skip
 
 
 class SlurmSilentError(Exception):
@@ -88,7 +88,9 @@ def ask(numbers: Iterable[str], *, history: bool = False) -> dict[str, Job]:
         return {}
     # The user's own jobs, whatever their number: a list of ids fails as a whole for one wrong id.
     pattern = ",".join(f"{field}:|" for field in _FIELDS)
-    known = read_squeue(_call(["squeue", "--me", "--noheader", "--states=all", "-O", pattern]))
+    known = read_squeue(
+        _call(["squeue", "--me", "--array", "--noheader", "--states=all", "-O", pattern])
+    )
     lost = [n for n in wanted if n not in known]
     if history and lost and shutil.which("sacct"):
         known |= _history(lost)

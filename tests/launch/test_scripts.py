@@ -39,10 +39,11 @@ def user(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def rendered(name: str) -> str:
+def rendered(name: str, seeds: int = 1) -> str:
     out, before = [], None
     for stage in ("corpus", "train", "evaluate", "judge"):
-        script = make(recipe.load("gemma-3-27b"), site.load(name), stage, RUN).after(before)
+        script = make(recipe.load("gemma-3-27b"), site.load(name), stage, RUN, count=seeds)
+        script = script.after(before)
         out += [f"--- {stage}\n{script.text()}"]
         out += [f"--- {path}\n{text}" for path, text in script.files.items()]
         before = f"JOB_OF_{stage.upper()}"
@@ -58,6 +59,17 @@ def test_golden(name: str) -> None:
     if os.environ.get("MFO_GOLDEN") == "write":
         file.write_text(text)
     assert text == file.read_text()
+
+
+def test_several_seeds_are_arrays_and_nothing_else_changes() -> None:
+    one, three = rendered("clariden").splitlines(), rendered("clariden", seeds=3).splitlines()
+    more = [line for line in three if line not in one]
+    assert "#SBATCH --array=0-2%3" in more
+    waits = [line for line in more if "aftercorr" in line]
+    assert len(set(waits)) == 3, "an element waits for its own seed's, not for all seeds"
+    others = {line for line in more if "aftercorr" not in line and "--array" not in line}
+    # An element's log bears the array's number and its own.
+    assert all("%A_%a" in line for line in others), others
 
 
 @pytest.mark.parametrize("name", SLURM_SITES)
@@ -77,7 +89,7 @@ def test_shellcheck_would_see_an_unquoted_path(tmp_path: Path) -> None:
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not installed here")
     file = tmp_path / "x.sh"
-    file.write_text("#!/bin/bash\n" + (REQUEUE % "/a").replace('"$flag"', "$flag") + "\n")
+    file.write_text("#!/bin/bash\n" + REQUEUE.replace('"$flag"', "$flag") + "\n")
     assert subprocess.run(["shellcheck", str(file)], capture_output=True).returncode == 1
 
 

@@ -178,14 +178,48 @@ def test_an_image_that_is_not_there_is_named_before_submission(
     assert found.rule.name == "wrong-image"
 
 
-def test_seeds_run_side_by_side(slurm: RealSlurm, slurm_run: NewRun) -> None:
+def test_seeds_are_one_array_whose_elements_go_their_own_way(
+    slurm: RealSlurm, slurm_run: NewRun, tmp_path: Path
+) -> None:
     from launch.seeds import run_seeds
 
-    runs = [slurm_run(setup=["sleep 2"]) for _ in range(3)]
+    # The second seed's job fails until the test allows it; the others must not care.
+    fails = f'[ "$SLURM_ARRAY_TASK_ID" != 1 ] || [ -e {tmp_path}/mended ] || exit 7'
+    runs = [slurm_run(stages=("corpus", "judge"), setup=["sleep 1", fails]) for _ in range(3)]
     assert run_seeds(runs, as_json=False, detach=True) == 0
     numbers = [str(chain.job_number(run, "corpus")) for run in runs]
-    for number in numbers:
-        slurm.wait_for_state(number, "RUNNING", "COMPLETING", "COMPLETED")
+    array = numbers[0].partition("_")[0]
+    assert numbers == [f"{array}_{n}" for n in range(3)]
+    for run in (runs[0], runs[2]):
+        slurm.until(lambda run=run: pipeline.finished(run, "corpus"), "the other seeds", 60)
+    seen = state.overview(runs[1], state.ask([runs[1]]))
+    assert seen["stages"]["corpus"] == "failed"
+
+    slurm.empty()
+    (tmp_path / "mended").touch()
+    chain.submit(runs[1])  # what mfo resume does with the one that failed
+    slurm.until(lambda: pipeline.finished(runs[1], "corpus"), "the resumed seed", 60)
+    folders = {run.folder("corpus") / "log" for run in runs}
+    assert all("rows" in log.read_text() for log in folders), "each wrote into its own run"
+    shared = next(runs[0].path.parent.glob(".seeds-*"))
+    assert shared.stat().st_mode & 0o077 == 0, "its pickles run code"
+
+
+def test_a_requeued_element_of_an_array_comes_back_as_itself(
+    slurm: RealSlurm, slurm_run: NewRun, tmp_path: Path
+) -> None:
+    gate = f"until [ -e {tmp_path}/gate ]; do sleep 0.2; done"
+    runs = [slurm_run(setup=[gate]) for _ in range(2)]
+    chain.submit_together(runs)
+    number = str(chain.job_number(runs[1], "corpus"))
+    slurm.wait_for_state(number, "RUNNING")
+    slurm.say("requeue", number)
+    slurm.until(lambda: slurm.job(number).get("Restarts") == "1", "the requeue")
+    slurm.wait_for_state(number, "RUNNING")
+    known = state.ask(runs)
+    assert known is not None and known[number].restarts == 1
+    assert (runs[0].status("corpus")["state"], runs[1].status("corpus")["state"]) == ("queued",) * 2
+    (tmp_path / "gate").touch()
     for run in runs:
         wait(run)
         assert pipeline.finished(run, "corpus")
