@@ -65,6 +65,12 @@ def current() -> Attempt | None:
     env = os.environ
     if env.get("SUBMITIT_EXECUTOR") != "slurm" or "SLURM_JOB_ID" not in env:
         return None
+    return current_task()
+
+
+def current_task() -> Attempt:
+    """This process's place in its Slurm job; call it inside one."""
+    env = os.environ
     array, task = env.get("SLURM_ARRAY_JOB_ID"), env.get("SLURM_ARRAY_TASK_ID")
     # A job's own number serves scontrol; in an array it differs from the one that users see.
     number = env["SLURM_JOB_ID"] if not array else f"{array}_{task}"
@@ -210,14 +216,14 @@ def publish(folder: Path, config: Path, start: int) -> dict[str, Any] | None:
         file.write(json.dumps(row) + "\n")
     for name in ("stopped.json",):
         (folder / name).unlink(missing_ok=True)
-    meeting = {"attempt": attempt.key, "host": _reachable_name(), "port": _port(attempt),
+    meeting = {"attempt": attempt.key, "host": reachable_name(), "port": free_port(attempt),
                "config": str(config)}  # fmt: skip
     print(f"meeting: {meeting['host']}:{meeting['port']} for {attempt.tasks} nodes", flush=True)
     write_json(folder / "attempt.json", meeting)
     return meeting
 
 
-def _reachable_name() -> str:
+def reachable_name() -> str:
     """A name of this node that the others can resolve: Slurm's own, else the host's."""
     names = [os.environ.get("SLURMD_NODENAME", ""), socket.gethostname()]
     for name in filter(None, names):
@@ -231,7 +237,7 @@ def _reachable_name() -> str:
     )  # fmt: skip
 
 
-def _port(attempt: Attempt) -> int:
+def free_port(attempt: Attempt) -> int:
     """A free port that other jobs on this node do not try first: each starts at its own number."""
     number = int(attempt.job.replace("_", "")) * 8 + attempt.restart % 8
     for step in range(200):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.errors import KitError
+from launch.preflight import bandwidth
 from launch.preflight.node_probe import MARK
 from launch.recipe import ROOT
 from launch.site import Site, expand
@@ -27,6 +28,8 @@ SKEW_S = 5.0
 OPEN_FILES = 4096
 LEAST_FREE = 200 * 2**30  # a 27B checkpoint with its optimiser is some 160 GB
 SLOW_MB_S = 100
+#: The site's own check accepts 5% less than its reference.
+ALLREDUCE_SHARE = 0.95
 _WAIT_S = 600
 
 
@@ -53,8 +56,14 @@ def here(site: Site) -> list[Check]:
     return out
 
 
-def command(site: Site, nodes: int, folders: Sequence[str], place: Path) -> str:
-    """Give the shell line that looks at the nodes: one task on each, in the training image."""
+def command(site: Site, nodes: int, module: str, given: Sequence[str], place: Path) -> str:
+    """Give the shell line that runs one of the kit's modules on nodes, in the training image.
+
+    Args:
+        module: with a command line of its own; one task on each node.
+        given: its arguments.
+        place: where files that the container's runtime reads are written.
+    """
     from launch.cluster import container
     from launch.cluster.script import who
 
@@ -71,23 +80,62 @@ def command(site: Site, nodes: int, folders: Sequence[str], place: Path) -> str:
     words += [f"--{k}={v}" for k, v in site.sbatch.items()]
     # Labels before each line, which some profiles ask for, would hide the probe's mark.
     words += [w for w in site.srun if w != "-l"] + list(begun.srun)
-    tail = ["-m", "launch.preflight.node_probe", *folders]
+    tail = ["-m", module, *given]
     return f"{shlex.join(words)} {begun.python} {shlex.join(tail)}"
 
 
 def on_nodes(site: Site, nodes: int) -> list[Check]:
-    """Run the probe on the nodes and judge what it says.
+    """Look at the nodes, then let their ranks sum a tensor; judge both.
+
+    Raises:
+        KitError: a job did not run.
+    """
+    checks, seen = look(site, nodes)
+    if nodes * site.processes_per_node > 1 and all(n["modules"]["torch"] for n in seen):
+        checks.append(add_up(site, nodes))
+    return checks
+
+
+def look(site: Site, nodes: int) -> tuple[list[Check], list[dict[str, Any]]]:
+    """Run the probe on the nodes; gives what is judged of it, and what it said.
 
     Raises:
         KitError: the job did not run.
     """
     folders = [expand(f) for f in (site.scratch, str(site.cache_path)) if f]
+    begun = time.time()
+    done, line = _srun(site, nodes, "launch.preflight.node_probe", folders)
+    ended = time.time()
+    seen = [json.loads(t.split(MARK, 1)[1]) for t in done.stdout.splitlines() if MARK in t]
+    if not seen:
+        raise KitError(f"the doctor's job failed: {_last_words(done)}", where=line,
+                       fix=f"mfo site check {site.name}")  # fmt: skip
+    return judge(site, nodes, seen, (begun, ended)), seen
+
+
+def add_up(site: Site, nodes: int) -> Check:
+    """Run an all-reduce over the ranks of these nodes and judge its bandwidth.
+
+    Raises:
+        KitError: the job did not run.
+    """
+    given = [str(site.cache_path / "doctor"), str(site.processes_per_node)]
+    done, line = _srun(site, nodes, "launch.preflight.bandwidth", given)
+    found = [t.split(bandwidth.MARK, 1)[1] for t in done.stdout.splitlines() if bandwidth.MARK in t]
+    if not found:
+        words = f"the ranks of {nodes} nodes cannot sum: {_last_words(done)}"
+        return Check("fail", words, f"the same by hand: {line}")
+    return judge_allreduce(site, json.loads(found[0]))
+
+
+def _srun(
+    site: Site, nodes: int, module: str, given: Sequence[str]
+) -> tuple[subprocess.CompletedProcess[str], str]:
     place = site.cache_path / "doctor"
     place.mkdir(parents=True, exist_ok=True)
-    line = command(site, nodes, folders, place)
+    line = command(site, nodes, module, given, place)
     setup = "".join(f"{words}; " for words in site.setup)
     env = {**os.environ, **site.environment, "PYTHONPATH": str(ROOT)}
-    begun = time.time()
     try:
         done = subprocess.run(["bash", "-c", setup + line], env=env, capture_output=True, text=True,
                               timeout=_WAIT_S, cwd=place)  # fmt: skip
@@ -96,14 +144,35 @@ def on_nodes(site: Site, nodes: int) -> list[Check]:
             f"the doctor's job did not run within {_WAIT_S // 60} minutes", where=line,
             cause="the queue is long", fix="mfo doctor again later, or with --nodes 1",
         ) from None  # fmt: skip
-    ended = time.time()
-    texts = [t for t in done.stdout.splitlines() if MARK in t]
-    seen = [json.loads(t.split(MARK, 1)[1]) for t in texts]
-    if not seen:
-        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise KitError(f"the doctor's job failed: {said}", where=line,
-                       fix=f"mfo site check {site.name}")  # fmt: skip
-    return judge(site, nodes, seen, (begun, ended))
+    return done, line
+
+
+def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    # srun's own summary comes last and says only that a task failed.
+    told = [line for line in lines if "Error" in line and not line.startswith("srun:")] or lines
+    return told[-1][-300:] if told else f"exit code {done.returncode}"
+
+
+def judge_allreduce(site: Site, seen: dict[str, Any]) -> Check:
+    """Hold a measured all-reduce against the site's own reference.
+
+    Args:
+        seen: what launch.preflight.bandwidth printed: ranks, backend, bytes, gb_s.
+    """
+    words = (f"all-reduce of {seen['bytes'] >> 20} MiB over {seen['ranks']} ranks "
+             f"({seen['backend']}): {seen['gb_s']:.3g} GB/s on the bus")  # fmt: skip
+    wanted = site.allreduce_gbps
+    if not wanted:
+        return Check("ok", f"{words}; the profile has no reference to hold it against")
+    if seen["backend"] != "nccl":
+        return Check("fail", f"{words}; the ranks found no GPU", f"mfo site show {site.name}")
+    if seen["gb_s"] >= ALLREDUCE_SHARE * wanted:
+        return Check("ok", f"{words}; the site's reference is {wanted:g}")
+    return Check("warn", f"{words}; the site's reference is {wanted:g}, less than "
+                 f"{ALLREDUCE_SHARE:.0%} of it is slow",
+                 "is NCCL on the site's network plugin? NCCL_DEBUG=INFO names what it uses; "
+                 "leave a slow node out with sbatch = {exclude = …}")  # fmt: skip
 
 
 def judge(
@@ -189,7 +258,5 @@ def run(site_name: str, nodes: int, as_json: bool) -> int:
     for check in checks:
         click.secho(f"{check.state:<5}", fg=colours[check.state], nl=False)
         click.echo(check.words + (f"\n     next: {check.fix}" if check.fix else ""))
-    if site.gpus_per_node:
-        click.echo("not measured: the all-reduce's bandwidth")
     click.echo(f"{failed} of {len(checks)} checks failed" if failed else "all checks hold")
     return 1 if failed else 0

@@ -9,7 +9,7 @@ import pytest
 from realslurm import RealSlurm
 
 from launch import site
-from launch.preflight import doctor
+from launch.preflight import bandwidth, doctor
 from launch.preflight.node_probe import probe
 
 NODE: dict[str, Any] = {
@@ -71,7 +71,7 @@ def test_on_real_nodes_one_with_a_read_only_scratch(
     monkeypatch.setenv("MFO_CACHE", str(tmp_path / "cache"))
     place = replace(site.load("slurm-generic"), scratch=str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
-    assert [c for c in doctor.on_nodes(place, 4) if c.state == "fail"] == []
+    assert [c for c in doctor.look(place, 4)[0] if c.state == "fail"] == []
     outer = slurm.processes["n3"].pid
     inner = subprocess.run(["pgrep", "-P", str(outer)], capture_output=True, text=True).stdout
     subprocess.run(
@@ -79,7 +79,52 @@ def test_on_real_nodes_one_with_a_read_only_scratch(
          str(tmp_path / "scratch")], check=True,
     )  # fmt: skip
     try:
-        failed = [c.words for c in doctor.on_nodes(place, 4) if c.state == "fail"]
+        failed = [c.words for c in doctor.look(place, 4)[0] if c.state == "fail"]
     finally:
         slurm.kill_node("n3")
     assert failed == [f"n3: {tmp_path}/scratch cannot be written: Read-only file system"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "state", "says"),
+    [
+        ({"backend": "nccl", "gb_s": 91.0}, "ok", "reference is 91.04"),
+        ({"backend": "nccl", "gb_s": 60.0}, "warn", "is slow"),
+        ({"backend": "gloo", "gb_s": 99.0}, "fail", "found no GPU"),
+    ],
+)
+def test_the_all_reduce_is_held_against_the_sites_reference(
+    seen: dict[str, Any], state: str, says: str
+) -> None:
+    check = doctor.judge_allreduce(site.load("clariden"), {"ranks": 32, "bytes": 1 << 30, **seen})
+    assert check.state == state
+    assert says in check.words
+
+
+def test_the_bus_bandwidth_is_that_of_nccl_tests() -> None:
+    # nccl-tests, doc/PERFORMANCE.md: busbw = algbw x 2 (n - 1) / n.
+    assert bandwidth.bus_bandwidth(10**9, 2, 0.1) == pytest.approx(10.0)
+    assert bandwidth.bus_bandwidth(10**9, 32, 0.1) == pytest.approx(19.375)
+
+
+@pytest.mark.slurm
+def test_ranks_of_two_real_nodes_sum(
+    slurm: RealSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setenv("MFO_CACHE", str(tmp_path / "cache"))
+    checks = doctor.on_nodes(site.load("slurm-generic"), 2)
+    summed = [c for c in checks if "all-reduce" in c.words]
+    assert [c.state for c in summed] == ["ok"], checks
+    assert "over 2 ranks (gloo)" in summed[0].words
+
+
+@pytest.mark.slurm
+def test_ranks_that_cannot_sum_are_said(
+    slurm: RealSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setenv("MFO_CACHE", str(tmp_path / "cache"))
+    place = replace(site.load("slurm-generic"), environment={"GLOO_SOCKET_IFNAME": "no-such-card"})
+    failed = [c.words for c in doctor.on_nodes(place, 2) if c.state == "fail"]
+    assert any("cannot sum" in words for words in failed), failed
