@@ -28,7 +28,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(PIP) torch==2.13.0 -e '.[train,eval,dev]'
+	$(PIP) torch==2.13.0 -e '.[train,eval,zero3,dev]'
 	@touch $@
 
 setup: $(VENV)/.ready

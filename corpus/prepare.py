@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,13 +24,18 @@ KEYS = ("rows", "turns", "characters", "repeated_ids")
 
 
 def prepare(
-    spec: Path, out: Path, *, on_row: Callable[[str, int], None] | None = None
+    spec: Path,
+    out: Path,
+    *,
+    only: Sequence[str] = (),
+    on_row: Callable[[str, int], None] | None = None,
 ) -> dict[str, Any]:
     """Write out/train.jsonl and out/summary.json.
 
     Args:
         spec: a corpus file (.toml), or one .jsonl or .parquet file.
         out: an existing folder.
+        only: take these components alone; none named: all.
         on_row: called now and then with (component, rows so far), for progress.
 
     Returns:
@@ -39,7 +44,7 @@ def prepare(
     Raises:
         KitError: anything wrong in the sources; nothing is left that could be taken for whole.
     """
-    found = sources.load(spec)
+    found = sources.load(spec, only)
     half = out / "train.jsonl.half"
     digest = hashlib.sha256()
     components: dict[str, dict[str, int]] = {}

@@ -19,7 +19,7 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,16 +42,24 @@ class Source:
     sha256: str | None = None
 
 
-def load(spec: Path) -> list[Source]:
+def load(spec: Path, only: Sequence[str] = ()) -> list[Source]:
     """Find the files of every component.
 
+    Args:
+        spec: the corpus file, or one file of rows.
+        only: take these components alone, in the file's order; none named: all.
+
     Raises:
-        KitError: the corpus file or a component's files are not there, an unknown key, a wrong
-            sha256, or a repository that cannot be had.
+        KitError: the corpus file or a component's files are not there, an unknown key or component,
+            a wrong sha256, or a repository that cannot be had.
     """
     if spec.suffix in (".jsonl", ".parquet"):
+        _check_names([spec.stem], only, spec)
         return [Source(spec.stem, (_existing(spec),))]
     data = _read(spec)
+    _check_names(list(data["components"]), only, spec)
+    if only:
+        data["components"] = {n: c for n, c in data["components"].items() if n in only}
     about = data.get("corpus", {})
     root = spec.parent
     if "repository" in about:
@@ -72,6 +80,15 @@ def load(spec: Path) -> list[Source]:
             _check_sha256(files, expected, name)
         out.append(Source(name, files, component.get("rows"), expected))
     return out
+
+
+def _check_names(known: list[str], only: Sequence[str], spec: Path) -> None:
+    for name in only:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1) or known
+            raise KitError(
+                f"the corpus has no component {name!r}; known: {', '.join(near)}", where=str(spec)
+            )
 
 
 def _existing(path: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from launch.words import corpus, publishing, runs, sites, verdicts
+from launch.words import corpus, publishing, recipes, runs, sites, verdicts
 
 EPILOG = """\b
 Start here:
@@ -80,6 +80,7 @@ def main() -> None:
 
 COMMANDS: tuple[click.Command, ...] = (
     runs.run, runs.resume, runs.status, runs.logs, runs.cancel, runs.diagnose,
+    recipes.recipes, recipes.recipe,
     sites.doctor, sites.site,
     corpus.corpus,
     verdicts.verify, verdicts.report, verdicts.audit, verdicts.calibrate,

@@ -1,8 +1,14 @@
 """A recipe: what is to be reproduced, as data.
 
-`load("smoke")` reads recipes/smoke/recipe.toml, puts it over the recipe that it `extends`, and
-gives one resolved dictionary. `with_settings` puts `--set key=value` over that. Nothing here
-trains: `launch.stages.train` renders the `train` table for Axolotl.
+`load("smoke")` reads recipes/smoke/recipe.toml and gives one resolved dictionary. From below:
+    extends    another recipe
+    with       parts (recipes/parts/NAME.toml) that several recipes share, in order
+    unset      keys that are taken away again
+    append     what is put behind a list, by key
+    its own    tables
+`load("smoke+fast")` puts the variant `fast` on top: the file variants/fast.toml of the recipe, of
+one that it extends, or of recipes/ itself. `with_settings` puts `--set key=value` over that.
+Nothing here trains: `launch.stages.train` renders the `train` table for Axolotl.
 """
 
 from __future__ import annotations
@@ -27,13 +33,14 @@ SCHEMA: dict[str, dict[str, type]] = {
         "licence": str,
         "revision": str,
         "architecture": str,
+        "shape": str,
         "config": str,
         "chat_template": str,
         "tokenizer_texts": str,
         "seed": int,
         "weights": str,
     },
-    "corpus": {"sources": str, "decontaminate": str},
+    "corpus": {"sources": str, "components": list, "decontaminate": str},
     "shape": {"global_batch": int, "gpus": int},
     "envelope": {"rise": float, "ceilings": list, "window": int},
     "eval": {
@@ -49,11 +56,32 @@ SCHEMA: dict[str, dict[str, type]] = {
         "dtype": str,
         "base": bool,
     },
-    "published": {"table": str, "model": str, "tier": str},
+    "published": {"table": str, "model": str, "tier": str, "gpu_hours": float},
 }
 #: Values that name a file or folder; a relative one is relative to the recipe that wrote it.
-PATHS = ("model.config", "model.chat_template", "model.tokenizer_texts", "model.weights",
+PATHS = ("model.shape", "model.config", "model.chat_template", "model.tokenizer_texts",
+         "model.weights",
          "corpus.sources", "eval.benchmark_files", "train.config")  # fmt: skip
+#: Keys of a recipe's file beside its tables, and their type.
+HEAD: dict[str, type] = {
+    "title": str,
+    "about": str,
+    "status": str,
+    "extends": str,
+    "with": list,
+    "unset": list,
+    "append": dict,
+}
+#: Of these, what the resolved recipe keeps.
+KEPT = ("title", "status")
+WORDS_OF = {
+    int: "a whole number >= 0",
+    float: "a number >= 0",
+    bool: "true or false",
+    str: "text",
+    list: "a list",
+    dict: "a table",
+}
 #: Values of path keys that are words, not paths.
 WORDS = ("hub", "")
 
@@ -63,9 +91,9 @@ class Recipe:
     """One resolved recipe.
 
     Attributes:
-        name: the folder's name.
+        name: the folder's name, with "+VARIANT" behind it for each variant.
         data: the tables of SCHEMA plus `train`, with every path absolute.
-        lineage: the recipes that it was put together from, the root first.
+        lineage: the recipes that it was put together from, the root first; parts are not named.
         settings: what `--set` and its shorthands changed, as given.
     """
 
@@ -106,46 +134,126 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 def load(name: str) -> Recipe:
     """Resolve a recipe by name, or by the path of a folder that holds a recipe.toml.
 
+    Args:
+        name: with "+VARIANT" behind it for each variant that is put on top, in order.
+
     Raises:
         KitError: unknown name (with the nearest), broken file, unknown key, a circle of `extends`.
     """
-    return _load(name, ())
+    if "+" not in name or _folder(name) is not None:
+        return _load(name, ())
+    base, *variants = name.split("+")
+    recipe = _load(base, ())
+    for variant in variants:
+        recipe = _vary(recipe, variant)
+    return recipe
+
+
+def known_variants(recipe: Recipe) -> dict[str, Path]:
+    """Give the variants of a recipe: the file of each, the recipe's own before those of all."""
+    out: dict[str, Path] = {}
+    for folder in (RECIPES, *(RECIPES / name for name in recipe.lineage)):
+        out |= {p.stem: p for p in sorted((folder / "variants").glob("*.toml"))}
+    return out
+
+
+def _vary(recipe: Recipe, variant: str) -> Recipe:
+    known = known_variants(recipe)
+    if variant not in known:
+        raise KitError(
+            f"recipe {recipe.name} has no variant {variant!r}; {nearest(variant, known)}",
+            where=str(RECIPES / "variants"),
+            fix=f"mfo recipe show {recipe.name}",
+        )
+    name, file = f"{recipe.name}+{variant}", known[variant]
+    data = _over(recipe.data, _read(file, f"variant {variant}"), file)
+    return Recipe(name, data, (*recipe.lineage, name))
+
+
+def _folder(name: str) -> Path | None:
+    for folder in (RECIPES / name, Path(name)):
+        if (folder / "recipe.toml").is_file():
+            return folder
+    return None
 
 
 def _load(name: str, below: tuple[str, ...]) -> Recipe:
-    folder = RECIPES / name
-    if not (folder / "recipe.toml").is_file():
-        folder = Path(name)
-        if not (folder / "recipe.toml").is_file():
-            raise KitError(
-                f"there is no recipe {name!r}; {nearest(name, known_recipes())}",
-                where=str(RECIPES),
-                fix="mfo run --help, or give the path of a folder that holds a recipe.toml",
-            )
+    folder = _folder(name)
+    if folder is None:
+        raise KitError(
+            f"there is no recipe {name!r}; {nearest(name, known_recipes())}",
+            where=str(RECIPES),
+            fix="mfo recipes lists them, or give the path of a folder that holds a recipe.toml",
+        )
     if folder.name in below:
         raise KitError(f"recipe {folder.name} extends itself", where=" -> ".join(below))
-    own = read_toml(folder / "recipe.toml", f"recipe {folder.name}")
-    _check_tables(own, folder / "recipe.toml")
+    file = folder / "recipe.toml"
+    own = _read(file, f"recipe {folder.name}")
+    data: dict[str, Any] = {}
+    lineage: tuple[str, ...] = (folder.name,)
+    if "extends" in own:
+        above = _load(own["extends"], (*below, folder.name))
+        data, lineage = copy.deepcopy(above.data), (*above.lineage, folder.name)
+    data = _over(data, own, file)
+    missing = [t for t in (*SCHEMA, "train") if t not in data]
+    if missing:
+        raise KitError(f"recipe {folder.name} has no table [{missing[0]}]", where=str(file))
+    return Recipe(folder.name, data, lineage)
+
+
+def _part(name: str, where: Path) -> Path:
+    known = {p.stem: p for p in sorted((RECIPES / "parts").glob("*.toml"))}
+    if name not in known:
+        raise KitError(f"there is no part {name!r}; {nearest(name, known)}", where=str(where))
+    return known[name]
+
+
+def _read(file: Path, what: str) -> dict[str, Any]:
+    """Read and check one file of a recipe; its paths become absolute."""
+    own = read_toml(file, what)
+    _check_tables(own, file)
     for key in PATHS:
         table, leaf = key.split(".")
         value = own.get(table, {}).get(leaf)
         if isinstance(value, str) and value not in WORDS:
-            own[table][leaf] = str((folder / value).resolve())
-    parent: dict[str, Any] = {}
-    lineage: tuple[str, ...] = (folder.name,)
-    if "extends" in own:
-        above = _load(own.pop("extends"), (*below, folder.name))
-        parent, lineage = copy.deepcopy(above.data), (*above.lineage, folder.name)
-    config = own.get("train", {}).pop("config", None)
+            own[table][leaf] = str((file.parent / value).resolve())
+    return own
+
+
+def _over(below: dict[str, Any], own: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Put one file over what is below it: its parts, what it takes away, then what it says."""
+    data = copy.deepcopy(below)
+    for part in own.get("with", []):
+        place = _part(part, file)
+        data = _over(data, _read(place, f"part {part}"), place)
+    for key in own.get("unset", []):
+        table, leaf = _place(data, key)
+        if table is None or leaf not in table:
+            raise KitError(
+                f"unset names {key!r}, which is not set; {nearest(str(key), _all_keys(data))}",
+                where=str(file),
+            )
+        del table[leaf]
+    for key, more in own.get("append", {}).items():
+        table, leaf = _place(data, key)
+        if table is None or not isinstance(table.get(leaf, []), list) or not isinstance(more, list):
+            raise KitError(f"append takes lists; {key!r} is none", where=str(file))
+        table[leaf] = [*table.get(leaf, []), *more]
+    own = {k: v for k, v in own.items() if k not in HEAD or k in KEPT}
+    config = own.get("train", {}).get("config")
     if config is not None:
-        parent["train"] = _read_axolotl(Path(config))
-    data = merge(parent, own)
-    missing = [t for t in (*SCHEMA, "train") if t not in data]
-    if missing:
-        raise KitError(
-            f"recipe {folder.name} has no table [{missing[0]}]", where=str(folder / "recipe.toml")
-        )
-    return Recipe(folder.name, data, lineage)
+        own["train"] = {k: v for k, v in own["train"].items() if k != "config"}
+        data["train"] = _read_axolotl(Path(config))
+    return merge(data, own)
+
+
+def _place(data: dict[str, Any], key: object) -> tuple[dict[str, Any] | None, str]:
+    """Give the table that holds a dotted key, None where there is none, and the key's last word."""
+    *tables, leaf = str(key).split(".")
+    place: Any = data
+    for table in tables:
+        place = place.get(table) if isinstance(place, dict) else None
+    return (place if isinstance(place, dict) else None), leaf
 
 
 def _read_axolotl(path: Path) -> dict[str, Any]:
@@ -170,12 +278,15 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_tables(data: Mapping[str, Any], where: Path) -> None:
-    allowed = {"title", "extends", "train", *SCHEMA}
+    allowed = {"train", *HEAD, *SCHEMA}
     for table, values in data.items():
         if table not in allowed:
             raise KitError(
                 f"unknown table or key {table!r}; {nearest(table, allowed)}", where=str(where)
             )
+        if table in HEAD and not isinstance(values, HEAD[table]):
+            raise KitError(f"{table} takes {WORDS_OF[HEAD[table]]}, not {values!r}",
+                           where=str(where))  # fmt: skip
         if table in SCHEMA:
             if not isinstance(values, Mapping):
                 raise KitError(f"{table} must be a table, [{table}]", where=str(where))
@@ -192,9 +303,7 @@ def _check_value(key: str, value: Any, where: str) -> None:
     kinds = (int, float) if kind is float else (kind,)
     right = isinstance(value, kinds) and not (bool not in kinds and isinstance(value, bool))
     if not right or (kind in (int, float) and value < 0):
-        words = {int: "a whole number >= 0", float: "a number >= 0", bool: "true or false",
-                 str: "text", list: "a list"}  # fmt: skip
-        raise KitError(f"{key} takes {words[kind]}, not {value!r}", where=where)
+        raise KitError(f"{key} takes {WORDS_OF[kind]}, not {value!r}", where=where)
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -238,16 +347,13 @@ def with_settings(recipe: Recipe, settings: Iterable[tuple[str, Any]]) -> Recipe
 
 def _all_keys(data: Mapping[str, Any]) -> list[str]:
     keys = [f"{t}.{k}" for t, names in SCHEMA.items() for k in names]
-    return keys + [f"train.{k}" for k in data["train"]]
+    return keys + [f"train.{k}" for k in data.get("train", {})]
 
 
 def _set_train(train: dict[str, Any], dotted: str, value: Any) -> Any:
     """Set one Axolotl key, nested ones by dots; gives the value as it was stored."""
-    *tables, leaf = dotted.split(".")
-    place: Any = train
-    for name in tables:
-        place = place.get(name) if isinstance(place, dict) else None
-    if not isinstance(place, dict) or (leaf not in place and not _axolotl_knows(dotted)):
+    place, leaf = _place(train, dotted)
+    if place is None or (leaf not in place and not _axolotl_knows(dotted)):
         names = _all_keys({"train": train})
         raise KitError(
             f"unknown key 'train.{dotted}'; {nearest('train.' + dotted, names)}",

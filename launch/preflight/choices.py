@@ -146,16 +146,22 @@ def check_inputs(recipe: Recipe, stages: list[str]) -> None:
     """Read what later stages will read, before an hour of training is spent on their way there.
 
     Raises:
-        KitError: the corpus is not there, a benchmark file is broken or of another schema, or the
-            published table has no such model or benchmark.
+        KitError: a local base model is not the recipe's, the corpus is not there, a benchmark file
+            is broken or of another schema, or the published table has no such model or benchmark.
     """
     from checks.benchmarks.mcq import read_benchmark
     from checks.tables import load_table
     from corpus import sources
+    from launch.preflight.dims import check_folder
+    from launch.stages.corpus import components
     from launch.stages.evaluate import benchmark_files
 
+    model = recipe.table("model")
+    base = Path(str(model.get("base", ""))).expanduser()
+    if "train" in stages and model.get("source") == "hub" and base.is_dir():
+        check_folder(recipe, base)
     if "corpus" in stages:
-        sources.load(Path(recipe.table("corpus")["sources"]))
+        sources.load(Path(recipe.table("corpus")["sources"]), components(recipe))
     for name, path in benchmark_files(recipe).items():
         read_benchmark(path, name)
     published = recipe.table("published")

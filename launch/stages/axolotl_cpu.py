@@ -92,7 +92,7 @@ def _partial_state_on_cpu() -> None:
         fresh = not PartialState._shared_state
         original(self, True, **kwargs)
         if fresh and os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
-            from deepspeed import comm  # type: ignore[import-not-found]
+            from deepspeed import comm
 
             if not comm.is_initialized():
                 comm.init_distributed(dist_backend="gloo", auto_mpi_discovery=False)

@@ -27,6 +27,11 @@ def _spec(run: Run) -> Path:
     return Path(run.recipe.table("corpus")["sources"])
 
 
+def components(recipe: Recipe) -> list[str]:
+    """Give the components that the recipe trains on; none named: all of them."""
+    return [str(name) for name in recipe.table("corpus").get("components", [])]
+
+
 def decontamination(recipe: Recipe) -> str:
     """Give the recipe's mode: off, correct or faithful.
 
@@ -44,7 +49,7 @@ def decontamination(recipe: Recipe) -> str:
 
 def inputs(run: Run) -> dict[str, Any]:
     """The bytes of every component, their order, and what they are held against."""
-    found = sources.load(_spec(run))
+    found = sources.load(_spec(run), components(run.recipe))
     out: dict[str, Any] = {
         s.name: {"rows": s.rows, "files": [sha256_file(f) for f in s.files]} for s in found
     }
@@ -65,8 +70,9 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     """Write corpus/train.jsonl and corpus/summary.json."""
     folder = run.folder("corpus")
     summary = prepare(
-        _spec(run), folder, on_row=lambda name, rows: print(f"{name}: {rows:,} rows", flush=True)
-    )
+        _spec(run), folder, only=components(run.recipe),
+        on_row=lambda name, rows: print(f"{name}: {rows:,} rows", flush=True),
+    )  # fmt: skip
     for name, counts in summary["components"].items():
         print(f"{name}: {counts['rows']:,} rows, {counts['turns']:,} turns", flush=True)
     mode = decontamination(run.recipe)

@@ -19,7 +19,7 @@ from launch import tracking
 from launch.cluster import node
 from launch.errors import KitError
 from launch.files import digest, sha256_file, write_text
-from launch.preflight import fetch
+from launch.preflight import dims, fetch
 from launch.recipe import ROOT, Recipe
 from launch.site import Site
 from launch.stages import checkpoints, envelope
@@ -113,6 +113,7 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     """Train (from the last whole checkpoint, if there is one) and merge into train/model."""
     folder = run.folder("train")
     base = fetch.base_model(run.recipe, run.site)
+    dims.check_folder(run.recipe, base)
     for line in checkpoints.set_aside_broken(folder / "output"):
         print(f"set aside: {line}", flush=True)
     last = checkpoints.last_whole(folder / "output")

@@ -14,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from launch import recipe, site
 from launch.cluster import container
@@ -185,7 +184,7 @@ def test_one_step_stays_256_sequences_on_every_cluster() -> None:
     from launch.stages.train import accumulation
 
     gemma = recipe.load("gemma-3-27b")
-    micro = yaml.safe_load((recipe.RECIPES / "gemma-3-27b" / "axolotl.yaml").read_text())
+    micro = gemma.table("train")
     for name in SLURM_SITES:
         place = site.load(name)
         if place.gpus_per_node:

@@ -1,0 +1,238 @@
+"""A model's dimensions, and what follows from them: parameters, FLOPs, activations.
+
+Read from a Hugging Face config: the recipe's `model.shape` (the published base's dimensions) or,
+for a model that is built here, its `model.config`. The counts are exact: a test builds each tiny
+model and compares.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launch.errors import KitError, nearest
+from launch.recipe import Recipe
+
+#: By model_type: whether the MLP has a gate (SwiGLU, GeGLU), norms of the hidden size a layer, what
+#: q and k are normalised over, further weights of a layer, and the class that FSDP2 wraps.
+FAMILIES: dict[str, tuple[bool, int, str, int, str]] = {
+    "gemma3": (True, 4, "head", 0, "Gemma3DecoderLayer"),
+    "llama": (True, 2, "none", 0, "LlamaDecoderLayer"),
+    "olmo2": (True, 2, "all", 0, "Olmo2DecoderLayer"),
+    "apertus": (False, 2, "head", 2, "ApertusDecoderLayer"),  # xIELU has two weights of its own
+}
+
+
+@dataclass(frozen=True)
+class Dims:
+    """Dimensions of a decoder, as its config names them.
+
+    Attributes:
+        kind: the config's model_type.
+        architecture: the class.
+        vision: parameters of a vision tower and its projector; the corpus is text, so they get no
+            gradient, and the recipe freezes them.
+        window, pattern: of Gemma's sliding attention: so many tokens back in all layers but each
+            pattern-th one; 0: full attention everywhere.
+    """
+
+    kind: str
+    architecture: str
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    tied: bool
+    vision: int = 0
+    window: int = 0
+    pattern: int = 0
+
+    @property
+    def gated(self) -> bool:
+        """Whether the MLP has three matrices (up, gate, down) rather than two."""
+        return FAMILIES[self.kind][0]
+
+    @property
+    def wrap(self) -> str:
+        """The layer class that FSDP2 has to wrap."""
+        return FAMILIES[self.kind][4]
+
+    @property
+    def matmul_layer(self) -> int:
+        """Parameters of one layer's matrices: those that FLOPs are counted with."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        mlp = (3 if self.gated else 2) * self.hidden * self.intermediate
+        return self.hidden * (2 * q + 2 * kv) + mlp
+
+    @property
+    def layer(self) -> int:
+        """Parameters of one layer."""
+        _, norms, qk, more, _ = FAMILIES[self.kind]
+        normed = {"none": 0, "head": 2, "all": self.heads + self.kv_heads}[qk] * self.head_dim
+        return self.matmul_layer + norms * self.hidden + normed + more
+
+    @property
+    def head(self) -> int:
+        """Parameters of the embedding or of the output head: a row for each token."""
+        return self.vocabulary * self.hidden
+
+    @property
+    def text(self) -> int:
+        """Parameters that a text corpus trains."""
+        return self.layers * self.layer + self.hidden + self.head * (1 if self.tied else 2)
+
+    @property
+    def parameters(self) -> int:
+        """All parameters, the vision tower's too."""
+        return self.text + self.vision
+
+    def attended(self, length: float) -> float:
+        """Give how many tokens a token attends to on average, over all layers together.
+
+        Args:
+            length: of a document in tokens: packed documents do not see each other.
+        """
+        full = length / 2
+        if not self.window or not self.pattern:
+            return self.layers * full
+        near = full if length <= self.window else self.window * (1 - self.window / (2 * length))
+        wide = self.layers // self.pattern
+        return wide * full + (self.layers - wide) * near
+
+    def flops_token(self, length: float) -> float:
+        """Give the FLOPs that one token costs, forward and backward, without recomputation.
+
+        6 for each weight of a matrix (Kaplan et al. 2020), 12 for each token attended to and each
+        channel of the heads (Chowdhery et al. 2022, appendix B).
+        """
+        matrices = self.layers * self.matmul_layer + self.head
+        return 6.0 * matrices + 12.0 * self.heads * self.head_dim * self.attended(length)
+
+
+def of(recipe: Recipe) -> Dims:
+    """Give the dimensions of a recipe's base model.
+
+    Raises:
+        KitError: the recipe names no config, or it lacks a dimension.
+    """
+    model = recipe.table("model")
+    key = "config" if model.get("source") == "random" else "shape"
+    if key not in model:
+        raise KitError(
+            f"recipe {recipe.name} does not say the dimensions of its base model",
+            where=f"model.{key}",
+            fix=f"write them as a Hugging Face config and name the file: model.{key}",
+        )
+    return read(Path(model[key]))
+
+
+def read(path: Path) -> Dims:
+    """Read the dimensions from a config.json.
+
+    Raises:
+        KitError: it is missing, no JSON, of an unknown model_type, or lacks a dimension.
+    """
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        return parse(config)
+    except OSError as error:
+        raise KitError(f"the config cannot be read: {error.strerror}", where=str(path)) from None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise KitError(
+            "the config does not give a model's dimensions",
+            where=str(path),
+            cause=f"{type(error).__name__}: {error}",
+            fix=f"a Hugging Face config.json of {', '.join(FAMILIES)}",
+        ) from None
+
+
+def parse(config: Mapping[str, Any]) -> Dims:
+    """Take the dimensions from a config that was read.
+
+    Raises:
+        KeyError, TypeError, ValueError: a dimension is missing or no whole number above 0.
+    """
+    kind = str(config["model_type"])
+    if kind not in FAMILIES:
+        raise ValueError(f"model_type is {kind!r}; {nearest(kind, FAMILIES)}")
+    text = config.get("text_config", config)
+    heads, hidden = _count(text, "num_attention_heads"), _count(text, "hidden_size")
+    vision = config.get("vision_config")
+    return Dims(
+        kind=kind,
+        architecture=str(config["architectures"][0]),
+        layers=_count(text, "num_hidden_layers"),
+        hidden=hidden,
+        intermediate=_count(text, "intermediate_size"),
+        heads=heads,
+        kv_heads=_count(text, "num_key_value_heads"),
+        head_dim=_count(text, "head_dim") if text.get("head_dim") else hidden // heads,
+        vocabulary=_count(text, "vocab_size"),
+        tied=bool(config.get("tie_word_embeddings", kind == "gemma3")),
+        vision=_vision(vision, hidden) if vision else 0,
+        window=int(text.get("sliding_window") or 0),
+        pattern=int(text.get("sliding_window_pattern") or 6) if kind == "gemma3" else 0,
+    )
+
+
+def _count(table: Mapping[str, Any], key: str) -> int:
+    value = table[key]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{key} is {value!r}, not a whole number above 0")
+    return value
+
+
+def _vision(config: Mapping[str, Any], hidden: int) -> int:
+    """Count a SigLIP tower's parameters, with Gemma's projector to `hidden`."""
+    d, inner = _count(config, "hidden_size"), _count(config, "intermediate_size")
+    patch = _count(config, "patch_size")
+    layer = 4 * (d * d + d) + 2 * d * inner + d + inner + 4 * d
+    patches = (_count(config, "image_size") // patch) ** 2
+    tower = _count(config, "num_hidden_layers") * layer + 3 * patch * patch * d + d
+    return tower + patches * d + 2 * d + d * hidden + d
+
+
+#: What a model folder is held to, by the config's key.
+_KEYS = {"num_hidden_layers": "layers", "hidden_size": "hidden", "intermediate_size":
+         "intermediate", "num_attention_heads": "heads", "num_key_value_heads": "kv_heads",
+         "vocab_size": "vocabulary"}  # fmt: skip
+
+
+def check_folder(recipe: Recipe, folder: Path) -> None:
+    """Hold the config of a model folder against the recipe, before anything is trained on it.
+
+    A config may leave out what is its class's default (Gemma 3's leaves out the vocabulary): only
+    what it says is compared, but it has to name its class and its layers.
+
+    Raises:
+        KitError: class, layers, vocabulary or another dimension is not the recipe's.
+    """
+    wanted, file = of(recipe), folder / "config.json"
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        text = config.get("text_config", config)
+        said = {name: text[key] for key, name in _KEYS.items() if key in text}
+        said["architecture"] = config["architectures"][0]
+        said["layers"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise KitError(
+            "this is no model folder", where=str(file), cause=f"{type(error).__name__}: {error}",
+            fix="give a folder with config.json, tokenizer and safetensors",
+        ) from None  # fmt: skip
+    for name, here in sorted(said.items()):
+        there = getattr(wanted, name)
+        if here != there:
+            raise KitError(
+                f"this is not the base model of recipe {recipe.name}: {name} is {here!r}, the "
+                f"recipe has {there!r}",
+                where=str(file),
+                cause="another model's folder, or another size of the same family",
+                fix="give the right folder as model.base, or write a recipe with that model's "
+                "shape: model.shape names a config.json",
+            )

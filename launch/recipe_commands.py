@@ -1,0 +1,153 @@
+"""`mfo recipes`, `mfo recipe show` and `mfo recipe diff`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from launch import recipe as recipes
+from launch.preflight import dims
+from launch.recipe import RECIPES, Recipe
+from launch.words.options import emit
+
+_ABSENT = object()
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Give nested tables as one table with dotted keys."""
+    out: dict[str, Any] = {}
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        out |= flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return out
+
+
+def entry(recipe: Recipe) -> dict[str, Any]:
+    """Give one line of the list: name, title, parameters, cost, sharding, twin, status."""
+    train, published = recipe.table("train"), recipe.table("published")
+    return {
+        "name": recipe.name,
+        "title": recipe.title,
+        "parameters": dims.of(recipe).parameters,
+        "sharding": "DeepSpeed ZeRO-3" if train.get("deepspeed") else "FSDP2",
+        "gpus": recipe.table("shape")["gpus"],
+        "reported_gpu_hours": published.get("gpu_hours"),
+        "variants": list(recipes.known_variants(recipe)),
+        "status": recipe.data.get("status", ""),
+    }
+
+
+def list_all(as_json: bool) -> None:
+    """Print the recipes, the full-size ones first, by size."""
+    found = [entry(recipes.load(name)) for name in recipes.known_recipes()]
+    found.sort(key=lambda e: (not e["gpus"], -e["parameters"], e["name"]))
+    if as_json:
+        emit(found)
+        return
+    click.echo(f"{'recipe':<19}{'size':>7}  {'sharding':<17}{'GPU-hours':<16}status")
+    for one in found:
+        click.echo(f"{one['name']:<19}{_size(one['parameters']):>7}  {one['sharding']:<17}"
+                   f"{_cost(one):<16}{one['status']}")  # fmt: skip
+    click.echo("\nGPU-hours: reported by a third party; a recipe without GPUs runs on two cores")
+    click.echo("next:  mfo recipe show NAME, mfo recipe diff A B, mfo run NAME --dry-run")
+
+
+def _size(parameters: int) -> str:
+    return f"{parameters / 1e9:.1f}B" if parameters >= 1e8 else f"{parameters / 1e6:.1f}M"
+
+
+def _cost(one: Mapping[str, Any]) -> str:
+    if not one["gpus"]:
+        return "none"
+    hours = one["reported_gpu_hours"]
+    return "not reported" if hours is None else f"{hours:.0f} reported"
+
+
+def show(
+    name: str, site_name: str, settings: tuple[str, ...], *, axolotl: bool, as_json: bool
+) -> None:
+    """Print a resolved recipe, or the training file that a run of it would use.
+
+    Raises:
+        KitError: the site cannot keep the global batch.
+    """
+    import tomli_w
+
+    recipe = recipes.with_settings(recipes.load(name), map(recipes.parse_setting, settings))
+    if axolotl:
+        config = training_file(recipe, site_name)
+        if as_json:
+            emit(config)
+            return
+        from launch.stages.train import to_yaml
+
+        click.echo(to_yaml(config), nl=False)
+        return
+    variants = {v: about(file) for v, file in recipes.known_variants(recipe).items()}
+    if as_json:
+        emit({"name": recipe.name, "lineage": recipe.lineage, "variants": variants, **recipe.data})
+        return
+    click.echo(f"# {recipe.name}: {' on top of '.join(reversed(recipe.lineage))}")
+    click.echo(tomli_w.dumps(readable(recipe.data)))
+    for variant, said in variants.items():
+        click.echo(f"# {recipe.name}+{variant:<16} {said}")
+    click.echo(f"# next: mfo recipe show {recipe.name} --axolotl, mfo run {recipe.name} --dry-run")
+
+
+def about(file: Path) -> str:
+    """Give what a variant's file says of itself."""
+    return str(recipes.read_toml(file, f"variant {file.stem}").get("about", ""))
+
+
+def readable(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a recipe's tables with paths below recipes/ written short."""
+    root = f"{RECIPES}/"
+    return {
+        key: readable(value) if isinstance(value, Mapping)
+        else value.replace(root, "recipes/") if isinstance(value, str) else value
+        for key, value in data.items()
+    }  # fmt: skip
+
+
+def training_file(recipe: Recipe, site_name: str) -> dict[str, Any]:
+    """Give the Axolotl configuration of a run at a site; a recipe without GPUs runs here."""
+    from launch import site as sites
+    from launch.preflight import fetch
+    from launch.stages.train import axolotl_config
+
+    place = sites.load(site_name if recipe.table("shape")["gpus"] else "laptop")
+    return axolotl_config(
+        recipe, place, base=str(fetch.base_model_path(recipe, place)),
+        train_file=Path("RUN/corpus/train.jsonl"), folder=Path("RUN/train"), name="RUN",
+    )  # fmt: skip
+
+
+def diff(one: str, other: str, as_json: bool) -> None:
+    """Print the values in which two recipes differ.
+
+    Raises:
+        KitError: a recipe is not there.
+    """
+    left, right = recipes.load(one), recipes.load(other)
+    a, b = flat(readable(left.data)), flat(readable(right.data))
+    keys = [k for k in dict.fromkeys([*a, *b]) if a.get(k, _ABSENT) != b.get(k, _ABSENT)]
+    if as_json:
+        emit({k: {left.name: a.get(k), right.name: b.get(k)} for k in keys})
+        return
+    if not keys:
+        click.echo(f"{left.name} and {right.name} are the same")
+        return
+    wide = max(map(len, keys)) + 2
+    first = min(44, max(len(_shown(a.get(k, _ABSENT))) for k in keys) + 2)
+    click.echo(f"{'':<{wide}}{left.name:<{first}}{right.name}")
+    for key in keys:
+        left_text = _shown(a.get(key, _ABSENT))
+        click.echo(f"{key:<{wide}}{left_text:<{first}}{_shown(b.get(key, _ABSENT))}")
+    click.echo(f"{len(keys)} of {len(a.keys() | b.keys())} values differ; - is not set")
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is _ABSENT else str(value)

@@ -1,0 +1,58 @@
+"""The words for recipes: list them, show one, compare two, plan one."""
+
+from __future__ import annotations
+
+import click
+
+from launch.words.options import JSON, complete_recipes
+
+
+@click.command()
+@JSON
+def recipes(as_json: bool) -> None:
+    """List the recipes: size of the model, cost of its training, status."""
+    from launch import recipe_commands
+
+    recipe_commands.list_all(as_json)
+
+
+@click.group()
+def recipe() -> None:
+    """What is reproduced: a recipe in full, or what two of them differ in."""
+
+
+SET = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE",
+    help="Any recipe value, e.g. train.learning_rate=0. May be given again.",
+)  # fmt: skip
+
+
+@recipe.command("show")
+@click.argument("name", shell_complete=complete_recipes)
+@click.option("--axolotl", is_flag=True, help="Only the file that Axolotl reads, whole.")
+@click.option("--site", default="clariden", show_default=True,
+              help="Whose shape decides the accumulation in that file.")  # fmt: skip
+@SET
+@JSON
+def recipe_show(name: str, axolotl: bool, site: str, settings: tuple[str, ...],
+                as_json: bool) -> None:  # fmt: skip
+    """Print recipe NAME (or NAME+VARIANT) as it is resolved, and its variants."""
+    from launch import recipe_commands
+
+    recipe_commands.show(name, site, settings, axolotl=axolotl, as_json=as_json)
+
+
+@recipe.command("diff")
+@click.argument("one", shell_complete=complete_recipes)
+@click.argument("other", shell_complete=complete_recipes)
+@JSON
+def recipe_diff(one: str, other: str, as_json: bool) -> None:
+    """Print every value in which recipes ONE and OTHER differ.
+
+    \b
+    mfo recipe diff gemma-3-27b olmo-2-32b
+    mfo recipe diff gemma-3-27b gemma-3-27b+fast
+    """
+    from launch import recipe_commands
+
+    recipe_commands.diff(one, other, as_json)
