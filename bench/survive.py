@@ -3,6 +3,7 @@
 
     python bench/survive.py [--times 1] [--steps 24] [FAULT ...]     # needs Slurm, see README
     about 100 s a fault on two free cores; every fault once, then again
+    python bench/survive.py --one-run            # the whole smoke run, broken six times on its way
 
 Each line that it prints is one try: the fault, whether the weights are bit-identical to those of an
 undisturbed run, how many steps had to be done again, and how often Slurm requeued the job. Nodes
@@ -57,10 +58,11 @@ def preemption(slurm: RealSlurm, run: Run, number: str) -> None:
 
 
 def time_limit(slurm: RealSlurm, run: Run, number: str) -> None:
+    restarts = slurm.job(number).get("Restarts")
     used = slurm.job(number)["RunTime"].split(":")
     minutes = int(used[0]) * 60 + int(used[1]) + 2
     slurm.say("update", f"jobid={number}", f"timelimit={minutes}")
-    until(lambda: slurm.job(number).get("Restarts") == "1", "the job to be requeued")
+    until(lambda: slurm.job(number).get("Restarts") != restarts, "the job to be requeued")
     slurm.say("update", f"jobid={number}", "timelimit=30")  # a cluster's limit stays as it was
 
 
@@ -174,18 +176,65 @@ def once(
     return out
 
 
+#: Of one whole run: the fault, and the step from which on it may come.
+WAY = (("preemption", 35), ("node killed", 75), ("requeue", 100), ("node drained", 130),
+       ("time limit", 160), ("launcher killed", 200))  # fmt: skip
+
+
+def one_run(slurm: RealSlurm, place: Path, smoke: str) -> dict[str, object]:
+    """Break one full-length run by every fault in turn; gives its verdict and its weights."""
+    from checks.verdict import read_verdict
+    from launch.preflight.choices import FULL
+
+    where = replace(site.load("slurm-generic"), nodes=2, signal_s=240,
+                    time_min=dict.fromkeys(FULL, 30))  # fmt: skip
+    run = create(recipe.load(smoke), where, FULL, [], place / "runs")
+    words = [sys.executable, "-m", "launch", "resume", str(run.path)]
+    launcher, begun = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL), time.monotonic()
+    for fault, at in WAY:
+        until(lambda at=at: step(run) >= at and last(run) >= at, f"step {at}")
+        number = str(chain.job_number(run, "train"))
+        before, tries = last(run), len(read_jsonl(run.folder("train") / "attempts.jsonl"))
+        if fault == "launcher killed":
+            launcher.kill()
+            launcher.wait()
+        else:
+            FAULTS[fault](slurm, run, number)
+            until(lambda n=tries: len(read_jsonl(run.folder("train") / "attempts.jsonl")) > n,
+                  "the next attempt")  # fmt: skip
+            slurm.make_whole()
+        print(json.dumps({"fault": fault, "at": before}), flush=True)
+    jobs.wait(run, pipeline.Observer())
+    rows = [r["step"] for r in read_jsonl(run.folder("train") / "progress.jsonl") if "loss" in r]
+    attempts = read_jsonl(run.folder("train") / "attempts.jsonl")
+    return {"verdict": read_verdict(run.verdict)["verdict"], "from": [a["from"] for a in attempts],
+            "lost": len(rows) - len(set(rows)), "weights": run.facts("train")["weights"][:16],
+            "seconds": round(time.monotonic() - begun)}  # fmt: skip
+
+
+def last(run: Run) -> int:
+    """The step that training is at, also where it has gone back to a checkpoint."""
+    rows = read_jsonl(run.folder("train") / "progress.jsonl")
+    return next((r["step"] for r in reversed(rows) if "loss" in r), 0)
+
+
 def main() -> None:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     words.add_argument("faults", nargs="*")
     words.add_argument("--times", type=int, default=1)
     words.add_argument("--steps", type=int, default=24)
     words.add_argument("--recipe", default="smoke")
+    words.add_argument("--one-run", action="store_true", help="all faults in one whole run")
     words.add_argument("--weights", help="of an undisturbed run, if one was done before")
     given = words.parse_args()
     place = Path(tempfile.mkdtemp(prefix="mfosurvive"))
     with running(grace=60) as slurm:
         os.environ.update({"SLURM_CONF": slurm.env["SLURM_CONF"], "PATH": slurm.env["PATH"]})
         jobs.ASK_EVERY_S = 1.0
+        if given.one_run:
+            print(json.dumps(one_run(slurm, place, given.recipe)), flush=True)
+            shutil.rmtree(place)
+            return
         calm = {"weights": given.weights}
         if not given.weights:
             calm = once(slurm, place, given.recipe, given.steps, None)
