@@ -26,6 +26,11 @@ MFO = [sys.executable, "-m", "launch"]
 BENCHMARKS = {"medmcqa", "medqa", "pubmedqa", "medxpertqa"}
 
 
+def hear_sigint() -> None:
+    """A shell starts what it puts into the background deaf to SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Kit:
     """The command line with a home of its own."""
 
@@ -46,7 +51,7 @@ class Kit:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*MFO, *arguments], env=self.env, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=hear_sigint,
         )  # fmt: skip
 
     def latest(self) -> Path:
