@@ -27,7 +27,7 @@ def prepare(
     spec: Path,
     out: Path,
     *,
-    only: Sequence[str] = (),
+    found: Sequence[sources.Source] | None = None,
     on_row: Callable[[str, int], None] | None = None,
 ) -> dict[str, Any]:
     """Write out/train.jsonl and out/summary.json.
@@ -35,7 +35,7 @@ def prepare(
     Args:
         spec: a corpus file (.toml), or one .jsonl or .parquet file.
         out: an existing folder.
-        only: take these components alone; none named: all.
+        found: its components where they are known already.
         on_row: called now and then with (component, rows so far), for progress.
 
     Returns:
@@ -44,7 +44,7 @@ def prepare(
     Raises:
         KitError: anything wrong in the sources; nothing is left that could be taken for whole.
     """
-    found = sources.load(spec, only)
+    found = sources.load(spec) if found is None else found
     half = out / "train.jsonl.half"
     digest = hashlib.sha256()
     components: dict[str, dict[str, int]] = {}

@@ -8,9 +8,10 @@ A corpus file is TOML:
     [components.NAME]
     path = "data/NAME/train-*.parquet"   # .jsonl or .parquet, a pattern is allowed
     rows = 216546                # optional, checked
-    sha256 = "…"                 # optional, checked; of one file only
+    sha256 = "…"                 # optional, checked; of several files: a table {path = "…"}
 
-A single .jsonl or .parquet file is a corpus of one component as it stands.
+A single .jsonl or .parquet file is a corpus of one component as it stands. A data set of the hub is
+read from the cache that `mfo fetch` fills (corpus.store), never from the network.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from corpus.errors import KitError
+from corpus.store import Repo, Store
 
 _KEYS = {
     "corpus": ("repository", "revision", "licence", "note"),
     "components": ("path", "rows", "sha256", "licence", "note"),
 }
+FETCH = "mfo fetch RECIPE"
 
 
 @dataclass(frozen=True)
@@ -39,32 +42,46 @@ class Source:
     name: str
     files: tuple[Path, ...]
     rows: int | None = None
-    sha256: str | None = None
+    sha256: str | Mapping[str, str] | None = None
 
 
-def load(spec: Path, only: Sequence[str] = ()) -> list[Source]:
+def load(
+    spec: Path,
+    only: Sequence[str] = (),
+    *,
+    cache: Path | None = None,
+    revision: str | None = None,
+) -> list[Source]:
     """Find the files of every component.
 
     Args:
-        spec: the corpus file, or one file of rows.
+        spec: a corpus file (.toml), or one .jsonl or .parquet file.
         only: take these components alone, in the file's order; none named: all.
+        cache: where a data set of the hub was fetched to.
+        revision: a commit in place of the revision that the corpus file names.
 
     Raises:
         KitError: the corpus file or a component's files are not there, an unknown key or component,
-            a wrong sha256, or a repository that cannot be had.
+            a wrong sha256, or a repository that was not fetched.
     """
     if spec.suffix in (".jsonl", ".parquet"):
         _check_names([spec.stem], only, spec)
         return [Source(spec.stem, (_existing(spec),))]
-    data = _read(spec)
+    data = read_spec(spec)
     _check_names(list(data["components"]), only, spec)
     if only:
         data["components"] = {n: c for n, c in data["components"].items() if n in only}
     about = data.get("corpus", {})
     root = spec.parent
     if "repository" in about:
-        patterns = [c.get("path", "") for c in data["components"].values()]
-        root = _download(about["repository"], about.get("revision", "main"), patterns, spec)
+        if cache is None:
+            raise KitError(
+                f"{about['repository']} is read from a cache, and none is given", where=str(spec)
+            )
+        patterns = [c["path"] for c in data["components"].values()]
+        wanted = revision or about.get("revision", "main")
+        repo = Repo("dataset", about["repository"])
+        root = Store(cache).verified(repo, wanted, patterns, FETCH)
     out = []
     for name, component in data["components"].items():
         files = tuple(sorted(root.glob(component["path"])))
@@ -77,7 +94,7 @@ def load(spec: Path, only: Sequence[str] = ()) -> list[Source]:
             )
         expected = component.get("sha256")
         if expected:
-            _check_sha256(files, expected, name)
+            _check_sha256(root, files, expected, name)
         out.append(Source(name, files, component.get("rows"), expected))
     return out
 
@@ -97,7 +114,8 @@ def _existing(path: Path) -> Path:
     return path
 
 
-def _read(spec: Path) -> dict[str, Any]:
+def read_spec(spec: Path) -> dict[str, Any]:
+    """Read a corpus file; an unknown key or a component without a path is a KitError."""
     try:
         data = tomllib.loads(spec.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -124,39 +142,49 @@ def _read(spec: Path) -> dict[str, Any]:
     return data
 
 
-def _download(repository: str, revision: str, patterns: list[str], spec: Path) -> Path:
-    """Bring the data set's files from the hub, or find them in its cache when offline."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+def _check_sha256(
+    root: Path, files: tuple[Path, ...], expected: str | Mapping[str, str], name: str
+) -> None:
+    if isinstance(expected, str):
+        if len(files) != 1:
+            raise KitError(f"component {name} has one sha256 but {len(files)} files",
+                           fix="sha256 = {path = …}, a hash for each")  # fmt: skip
+        expected = {files[0].relative_to(root).as_posix(): expected}
+    there = {file.relative_to(root).as_posix(): file for file in files}
+    if odd := sorted(there.keys() ^ expected.keys()):
+        raise KitError(
+            f"component {name} does not have the files that were pinned: {odd[0]} is "
+            + ("not pinned" if odd[0] in there else "missing"),
+            where=str(root),
+        )
+    for path, file in there.items():
+        with file.open("rb") as bytes_:
+            found = hashlib.file_digest(bytes_, "sha256").hexdigest()
+        if found != expected[path]:
+            raise KitError(
+                f"component {name} is not the file that was pinned",
+                where=str(file),
+                cause=f"sha256 is {found}, expected {expected[path]}",
+                fix="fetch it again, or pin the new file on purpose",
+            )
+
+
+def count_rows(path: Path) -> int:
+    """Count the rows of a file without reading what is in them.
+
+    Raises:
+        KitError: a parquet file that is not whole.
+    """
+    if path.suffix != ".parquet":
+        with path.open("rb") as file:
+            return sum(bool(line.strip()) for line in file)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
-        folder = snapshot_download(
-            repository, repo_type="dataset", revision=revision, allow_patterns=patterns
-        )
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise KitError(
-            f"the data set {repository} at {revision} cannot be had: {first[0]}",
-            where=str(spec),
-            cause="no network here, no access, or HF_HUB_OFFLINE=1 before anything was fetched",
-            fix=f"on a machine with a network: hf download {repository} --repo-type dataset "
-            f"--revision {revision}",
-        ) from None
-    return Path(folder)
-
-
-def _check_sha256(files: tuple[Path, ...], expected: str, name: str) -> None:
-    if len(files) != 1:
-        raise KitError(f"component {name} has a sha256 but {len(files)} files")
-    with files[0].open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
-        raise KitError(
-            f"component {name} is not the file that was pinned",
-            where=str(files[0]),
-            cause=f"sha256 is {found}, expected {expected}",
-            fix="fetch it again, or pin the new file on purpose",
-        )
+        return int(pq.ParquetFile(path).metadata.num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise KitError(f"this is not a whole parquet file: {error}", where=str(path)) from None
 
 
 def read(source: Source) -> Iterator[tuple[str, object]]:

@@ -34,6 +34,7 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
     from launch import run as run_folder
     from launch import site as sites
     from launch.preflight import choices
+    from launch.preflight.wanted import freeze
     from launch.slurm_commands import shaped
 
     site = shaped(sites.load(site_name), nodes)
@@ -41,10 +42,13 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
         recipe_name, [parse_setting(s) for s in settings], **shorthands
     )
     if dry:
-        dry_run(recipe, site, decisions, seeds=seeds)
+        recipe, tied = freeze(recipe, site, choices.FULL, strict=False)
+        dry_run(recipe, site, [*decisions, *tied], seeds=seeds)
         return 0
     decisions += choices.decide(recipe, site, choices.FULL)
-    choices.check_inputs(recipe, choices.FULL)
+    recipe, tied = freeze(recipe, site, choices.FULL)
+    decisions += tied
+    choices.check_inputs(recipe, site, choices.FULL)
     choices.check_space(runs)
     if seeds > 1:
         from launch.seeds import run_seeds
@@ -53,7 +57,8 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
             one, why = choices.resolve(
                 recipe_name, [parse_setting(s) for s in settings], **{**shorthands, "seed": seed}
             )
-            why += choices.decide(one, site, choices.FULL)
+            one, tied = freeze(one, site, choices.FULL)
+            why += [*tied, *choices.decide(one, site, choices.FULL)]
             return run_folder.create(one, site, choices.FULL, why, runs.resolve())
 
         first = int(recipe.table("train").get("seed", 0))

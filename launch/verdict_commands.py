@@ -79,6 +79,7 @@ def _verify_weights(weights: Path, runs: Path, as_json: bool, given: dict[str, A
     from launch import site as sites
     from launch.commands import walk_and_show
     from launch.preflight import choices
+    from launch.preflight.wanted import freeze
 
     if not weights.is_dir():
         raise KitError("there is no such folder of weights", where=str(weights))
@@ -92,7 +93,9 @@ def _verify_weights(weights: Path, runs: Path, as_json: bool, given: dict[str, A
     recipe, decisions = choices.resolve(given["recipe"], settings)
     stages = ["evaluate", "judge"]
     decisions += choices.decide(recipe, site, stages)
-    choices.check_inputs(recipe, stages)
+    recipe, tied = freeze(recipe, site, stages)
+    decisions += tied
+    choices.check_inputs(recipe, site, stages)
     choices.check_space(runs)
     made = run_folder.create(recipe, site, stages, decisions, runs.resolve())
     return walk_and_show(made, as_json)

@@ -142,7 +142,7 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
     return out
 
 
-def check_inputs(recipe: Recipe, stages: list[str]) -> None:
+def check_inputs(recipe: Recipe, site: Site, stages: list[str]) -> None:
     """Read what later stages will read, before an hour of training is spent on their way there.
 
     Raises:
@@ -161,7 +161,11 @@ def check_inputs(recipe: Recipe, stages: list[str]) -> None:
     if "train" in stages and model.get("source") == "hub" and base.is_dir():
         check_folder(recipe, base)
     if "corpus" in stages:
-        sources.load(Path(recipe.table("corpus")["sources"]), components(recipe))
+        table = recipe.table("corpus")
+        sources.load(
+            Path(table["sources"]), components(recipe), cache=site.cache_path,
+            revision=table.get("revision"),
+        )  # fmt: skip
     for name, path in benchmark_files(recipe).items():
         read_benchmark(path, name)
     published = recipe.table("published")

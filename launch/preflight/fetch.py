@@ -1,4 +1,4 @@
-"""The base model of a recipe: from the hub's cache, a local folder, or built from a config.
+"""The base model of a recipe: what `mfo fetch` brought, a local folder, or built from a config.
 
 Weights are data: nothing that a download brings is executed, and only safetensors are accepted.
 """
@@ -16,8 +16,6 @@ from launch.recipe import Recipe
 from launch.run import versions
 from launch.site import Site
 
-#: What is asked of the hub: weights as safetensors, configuration, tokenizer; no code, no pickles.
-PATTERNS = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
 _SOURCES = ("hub", "random")
 
 
@@ -70,15 +68,15 @@ def base_model_path(recipe: Recipe, site: Site) -> Path | str:
 
 
 def base_model(recipe: Recipe, site: Site) -> Path:
-    """Give the base model's folder, building or fetching it where it is not there yet.
+    """Give the base model's folder, building it where it is built and not there yet.
 
     Raises:
-        KitError: the hub cannot be reached, the model is not there, or it holds no safetensors.
+        KitError: it was not fetched, has changed since, or holds no safetensors.
     """
     place = base_model_path(recipe, site)
     if recipe.table("model").get("source") == "random":
         return _build(recipe, Path(place))
-    folder = place if isinstance(place, Path) else _from_hub(recipe)
+    folder = place if isinstance(place, Path) else _from_hub(recipe, site)
     if not list(folder.glob("*.safetensors")):
         raise KitError(
             "the base model holds no safetensors", where=str(folder),
@@ -88,25 +86,14 @@ def base_model(recipe: Recipe, site: Site) -> Path:
     return folder
 
 
-def _from_hub(recipe: Recipe) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+def _from_hub(recipe: Recipe, site: Site) -> Path:
+    from corpus.store import Repo, Store
+    from launch.preflight.wanted import MODEL_FILES, fetch_command
 
     model = recipe.table("model")
-    try:
-        return Path(
-            snapshot_download(model["base"], revision=model["revision"], allow_patterns=PATTERNS)
-        )
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise KitError(
-            f"the base model {model['base']} cannot be had: {first[0]}",
-            where=f"huggingface.co, or the cache in HF_HOME, revision {model['revision']}",
-            cause="no network here, HF_HUB_OFFLINE=1 before it was fetched, or its licence was "
-            "not accepted for your token",
-            fix=f"on a machine with a network: hf download {model['base']} "
-            f"--revision {model['revision']}",
-        ) from None
+    repo = Repo("model", str(model["base"]))
+    fetch = fetch_command(recipe, site)
+    return Store(site.cache_path).verified(repo, str(model["revision"]), MODEL_FILES, fetch)
 
 
 def _build(recipe: Recipe, out: Path) -> Path:

@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from launch.errors import KitError, nearest
+from corpus.store import Repo, Store, check_path, is_commit, is_hex
+from launch.errors import ACTIONABLE, KitError, nearest
 from launch.files import sha256_file
 from launch.recipe import RECIPES, read_toml
 from launch.site import Site
@@ -39,7 +40,7 @@ class Pins:
 
     def folder(self, cache: Path) -> Path:
         """Where the files lie in a cache, under their paths in the repository."""
-        return cache / "upstream" / self.repository.replace("/", "--") / self.commit
+        return Store(cache).snapshot(Repo("github", self.repository), self.commit)
 
 
 def load_pins(file: Path | None = None) -> dict[str, Pins]:
@@ -58,11 +59,12 @@ def load_pins(file: Path | None = None) -> dict[str, Pins]:
                 f"[{name}.sha256] of path = sha256",
                 where=str(file),
             )
-        for path in table["sha256"]:
-            place = PurePosixPath(path)
-            if place.is_absolute() or ".." in place.parts or "\\" in path:
-                raise KitError(f"the path {path!r} leads out of {name}", where=str(file))
-        out[name] = Pins(name, table["repo"], table["commit"], dict(table["sha256"]))
+        try:
+            Repo("github", table["repo"])
+            paths = {check_path(path): sha256 for path, sha256 in table["sha256"].items()}
+        except ACTIONABLE as error:
+            raise KitError(error.what, where=f"{file}, [{name}]") from None
+        out[name] = Pins(name, table["repo"], table["commit"], paths)
     return out
 
 
@@ -71,17 +73,12 @@ def _complete(table: dict[str, object]) -> bool:
     return (
         isinstance(repo, str)
         and repo.count("/") == 1
-        and ".." not in repo
-        and is_hex(commit, 40)
+        and isinstance(commit, str)
+        and is_commit(commit)
         and isinstance(files, dict)
         and bool(files)
         and all(is_hex(digest, 64) for digest in files.values())
     )
-
-
-def is_hex(value: object, digits: int) -> bool:
-    """Whether a value is so many lower-case hexadecimal digits."""
-    return isinstance(value, str) and len(value) == digits and not value.strip("0123456789abcdef")
 
 
 def pinned_file(site: Site, name: str, path: str, *, pins: Path | None = None) -> Path:

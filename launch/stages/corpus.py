@@ -23,8 +23,12 @@ OFF = "off"
 MODES = (OFF, "correct", "faithful")
 
 
-def _spec(run: Run) -> Path:
-    return Path(run.recipe.table("corpus")["sources"])
+def _found(run: Run) -> list[sources.Source]:
+    table = run.recipe.table("corpus")
+    return sources.load(
+        Path(table["sources"]), components(run.recipe), cache=run.site.cache_path,
+        revision=table.get("revision"),
+    )  # fmt: skip
 
 
 def components(recipe: Recipe) -> list[str]:
@@ -49,7 +53,7 @@ def decontamination(recipe: Recipe) -> str:
 
 def inputs(run: Run) -> dict[str, Any]:
     """The bytes of every component, their order, and what they are held against."""
-    found = sources.load(_spec(run), components(run.recipe))
+    found = _found(run)
     out: dict[str, Any] = {
         s.name: {"rows": s.rows, "files": [sha256_file(f) for f in s.files]} for s in found
     }
@@ -70,7 +74,7 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     """Write corpus/train.jsonl and corpus/summary.json."""
     folder = run.folder("corpus")
     summary = prepare(
-        _spec(run), folder, only=components(run.recipe),
+        Path(run.recipe.table("corpus")["sources"]), folder, found=_found(run),
         on_row=lambda name, rows: print(f"{name}: {rows:,} rows", flush=True),
     )  # fmt: skip
     for name, counts in summary["components"].items():

@@ -28,8 +28,9 @@ def benchmark_files(recipe: Recipe) -> dict[str, Path]:
         raise KitError(
             "this recipe's benchmark files are not on this machine",
             where=f"eval.benchmark_files = {folder!r}",
-            cause="the benchmarks are not fetched by this version",
-            fix="put their JSONL files (native schemas) in a folder and give --benchmarks FOLDER",
+            cause="they were not fetched when the run was made",
+            fix=f"mfo fetch {recipe.name}, or --benchmarks FOLDER with their JSONL files (native "
+            "schemas)",
         )
     found = mcq.find_benchmarks(Path(folder))
     missing = [name for name in table["benchmarks"] if name not in found]

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from launch.words.fetching import JOBS, MIRROR, SITE
+
 
 class Several(click.Command):
     """A command whose repeatable options take several values after one flag: --train A B C."""
@@ -35,7 +37,7 @@ class Several(click.Command):
 
 @click.group()
 def corpus() -> None:
-    """The training data: held against the benchmarks."""
+    """The training data: pinned, and held against the benchmarks."""
 
 
 @corpus.command("decontaminate", cls=Several)
@@ -66,3 +68,18 @@ def decontaminate(as_json: bool, **given: Any) -> None:
     from launch import corpus_commands
 
     corpus_commands.decontaminate(as_json, **given)
+
+
+@corpus.command("lock")
+@click.argument("files", nargs=-1, metavar="[FILE]…", type=click.Path(path_type=Path))
+@SITE
+@MIRROR
+@JOBS
+def lock(files: tuple[Path, ...], site: str, mirrors: tuple[str, ...], jobs: int) -> None:
+    """Fill in commit, rows, licence and sha256 in FILE; refuse to change what is there.
+
+    FILE is a list of sources: recipes/corpus.toml without one, or recipes/benchmarks.toml.
+    """
+    from launch import fetch_commands
+
+    fetch_commands.lock(files, mirrors, site, jobs)

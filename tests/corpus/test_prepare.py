@@ -1,5 +1,6 @@
 """Rows of either shape become one training file; a bad row is named, nothing is half written."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from corpus import sources
 from corpus.errors import KitError
 from corpus.prepare import prepare
 from corpus.rows import RowError, normalise
+from corpus.store import Repo, Store
 
 GOOD = {
     "id": "a",
@@ -130,31 +132,31 @@ def test_parquet_with_both_columns(tmp_path: Path) -> None:
         prepare(tmp_path / "cut.parquet", tmp_path)
 
 
-def hub(root: Path, commit: str) -> Path:
-    """Lay out a data set as the hub's cache does."""
-    store = root / "hub" / "datasets--org--corpus"
-    (store / "refs").mkdir(parents=True)
-    (store / "refs" / "main").write_text(commit)
-    folder = store / "snapshots" / commit / "data" / "one"
+def test_a_data_set_of_the_hub_is_read_from_the_cache_alone(tmp_path: Path) -> None:
+    commit, repo, store = "f" * 40, Repo("dataset", "org/corpus"), Store(tmp_path / "cache")
+    folder = store.snapshot(repo, commit) / "data" / "one"
     folder.mkdir(parents=True)
-    return lines(folder / "train-0.jsonl", GOOD)
-
-
-def test_a_data_set_in_the_hubs_cache_works_without_a_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from huggingface_hub import constants
-
-    commit = "f" * 40
-    file = hub(tmp_path, commit)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    file = lines(folder / "train-0.jsonl", GOOD)
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    known = {"data/one/train-0.jsonl": {"sha256": sha256, "by": "hub"}}
+    store.note(repo, commit, known, ["data/one/*.jsonl"])
     spec = tmp_path / "corpus.toml"
     text = '[corpus]\nrepository="org/corpus"\nrevision="{}"\n'
     text += '[components.one]\npath="data/one/*.jsonl"\n'
     spec.write_text(text.format(commit))
-    assert sources.load(spec)[0].files[0].read_bytes() == file.read_bytes()
-    spec.write_text(text.format("e" * 40))
-    with pytest.raises(KitError, match="cannot be had") as error:
-        sources.load(spec)
-    assert "hf download org/corpus" in error.value.fix
+    assert sources.load(spec, cache=store.cache)[0].files == (file,)
+    spec.write_text(text.format("main"))  # a run reads the commit that it was frozen with
+    assert sources.load(spec, cache=store.cache, revision=commit)[0].files == (file,)
+    with pytest.raises(KitError, match="has not been fetched") as error:
+        sources.load(spec, cache=store.cache)
+    assert "mfo fetch" in error.value.fix
+    # Two pinned files, of which one is gone, or another than was pinned.
+    pinned = text.format(commit) + f'sha256 = {{"data/one/train-0.jsonl" = "{sha256}"'
+    spec.write_text(pinned + "}\n")
+    assert sources.load(spec, cache=store.cache)
+    spec.write_text(pinned + f', "data/one/train-1.jsonl" = "{sha256}"}}\n')
+    with pytest.raises(KitError, match=r"train-1\.jsonl is missing"):
+        sources.load(spec, cache=store.cache)
+    spec.write_text(pinned.replace(sha256, "0" * 64) + "}\n")
+    with pytest.raises(KitError, match="not the file that was pinned"):
+        sources.load(spec, cache=store.cache)

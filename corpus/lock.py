@@ -1,0 +1,210 @@
+"""`mfo corpus lock`: write down what was fetched, so that nobody trains on other bytes unawares.
+
+A list of sources is TOML in one of two shapes: recipes/corpus.toml ([corpus] with repository and
+revision, [components.NAME] with path, rows, sha256) or recipes/benchmarks.toml ([benchmarks.NAME]
+with all of these). `lock` fetches the files, then fills in what is missing: the commit in place of
+a branch, rows, licence, sha256. It never changes what is there: where that disagrees with the
+files, it writes nothing and says so.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from corpus.errors import KitError
+from corpus.fetch import Part, Wanted
+from corpus.sources import count_rows
+from corpus.store import Repo, Store, is_commit
+
+#: Tables of entries, and where repository and revision of each stand: beside, or in one table.
+SHAPES = {"components": "corpus", "benchmarks": ""}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One pinned data set, or a part of one.
+
+    Attributes:
+        table: where its path, rows and sha256 stand in the file, for example
+            ("components", "curated_qa").
+        about: where its repository, revision and licence stand.
+        data: both tables together.
+    """
+
+    table: tuple[str, ...]
+    about: tuple[str, ...]
+    data: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The entry's own name."""
+        return self.table[-1]
+
+    @property
+    def repo(self) -> Repo:
+        """The data set."""
+        return Repo("dataset", str(self.data["repository"]))
+
+    @property
+    def revision(self) -> str:
+        """A commit, or a branch until it is locked."""
+        return str(self.data.get("revision", "main"))
+
+    def pins(self) -> dict[str, str]:
+        """Give the pinned sha256 by path; a path with a pattern has none before it is a table."""
+        given = self.data.get("sha256") or {}
+        return {str(self.data["path"]): given} if isinstance(given, str) else dict(given)
+
+    def wanted(self, why: str) -> Wanted:
+        """What to fetch for it."""
+        return Wanted(self.repo, self.revision, (str(self.data["path"]),), why, self.pins())
+
+
+def entries(file: Path) -> list[Entry]:
+    """Read a list of sources; one whose files lie beside it has none.
+
+    Raises:
+        KitError: a broken file, or an entry without repository or path.
+    """
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise KitError(f"the list of sources cannot be read: {error}", where=str(file)) from None
+    out = []
+    for kind, shared in SHAPES.items():
+        common = data.get(shared, {}) if shared else {}
+        if shared and "repository" not in common:
+            continue
+        for name, own in data.get(kind, {}).items():
+            both = {**common, **own} if isinstance(own, dict) else {}
+            for key in ("repository", "path"):
+                if not isinstance(both.get(key), str):
+                    raise KitError(f"{kind}.{name} has no {key}", where=str(file))
+            table = (kind, name)
+            out.append(Entry(table, (shared,) if shared else table, both))
+    return out
+
+
+def lock(
+    file: Path, store: Store, fetch: Callable[[Sequence[Wanted]], Sequence[Part]]
+) -> list[str]:
+    """Fill in a list of sources.
+
+    Args:
+        file: the list; replaced whole, its comments and order kept.
+        store: where the files are fetched to.
+        fetch: brings what is wanted there.
+
+    Returns:
+        A line for each thing that was filled in; none where nothing was missing.
+
+    Raises:
+        KitError: what stands in the file disagrees with what was fetched; the file is as it was.
+    """
+    found = entries(file)
+    if not found:
+        raise KitError(
+            "this list names no data set of the hub, so there is nothing to lock", where=str(file)
+        )
+    cards = [
+        Wanted(e.repo, e.revision, ("*README.md",), e.name)
+        for e in found
+        if not e.data.get("licence")
+    ]
+    parts = fetch([*(entry.wanted(entry.name) for entry in found), *cards])
+    changes: list[tuple[tuple[str, ...], str, Any]] = []
+    wrong: list[str] = []
+    for entry in found:
+        _compare(entry, parts, store, changes, wrong)
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise KitError(
+            f"{wrong[0]}{more}",
+            where=str(file),
+            cause="what is pinned is never changed by this command, and nothing was written",
+            fix="find out why; then delete the line, and lock again",
+        )
+    return _write(file, changes) if changes else []
+
+
+def _compare(
+    entry: Entry,
+    parts: Sequence[Part],
+    store: Store,
+    changes: list[tuple[tuple[str, ...], str, Any]],
+    wrong: list[str],
+) -> None:
+    path = str(entry.data["path"])
+    mine = [p for p in parts if p.wanted.repo == entry.repo and _matches(p, entry)]
+    commit = mine[0].commit
+    if not is_commit(entry.revision) and (entry.about, "revision", commit) not in changes:
+        changes.append((entry.about, "revision", commit))
+    if not entry.data.get("licence"):
+        licence = _licence(store.snapshot(entry.repo, commit) / "README.md")
+        if licence and (entry.about, "licence", licence) not in changes:
+            changes.append((entry.about, "licence", licence))
+    folder = store.snapshot(entry.repo, commit)
+    rows = sum(count_rows(folder / p.path) for p in mine)
+    if "rows" not in entry.data:
+        changes.append((entry.table, "rows", rows))
+    elif entry.data["rows"] != rows:
+        wrong.append(f"{entry.name} has {rows:,} rows, pinned are {entry.data['rows']:,}")
+    found = {p.path: p.done.sha256 for p in mine if p.done is not None}
+    pinned = entry.pins()
+    if not pinned:
+        one = set(found) == {path}
+        changes.append((entry.table, "sha256", found[path] if one else found))
+    elif pinned != found:
+        odd = min(p for p in {**pinned, **found} if pinned.get(p) != found.get(p))
+        wrong.append(
+            f"{entry.name}: {odd} has sha256 {found.get(odd)}, pinned is {pinned.get(odd)}"
+        )
+
+
+def _matches(part: Part, entry: Entry) -> bool:
+    from fnmatch import fnmatch
+
+    return fnmatch(part.path, str(entry.data["path"])) and part.wanted.revision == entry.revision
+
+
+def _licence(card: Path) -> str | None:
+    """Read `license:` from the head of a data set's card, where the card was fetched too."""
+    try:
+        lines = card.read_text(encoding="utf-8").split("---")[1].splitlines()
+    except (OSError, UnicodeDecodeError, IndexError):
+        return None
+    given = [line.partition(":")[2].strip() for line in lines if line.startswith("license:")]
+    return given[0].upper() if given and given[0] else None
+
+
+def _write(file: Path, changes: Sequence[tuple[tuple[str, ...], str, Any]]) -> list[str]:
+    import tomlkit
+
+    document = tomlkit.parse(file.read_text(encoding="utf-8"))
+    said = []
+    for table, key, value in changes:
+        place: Any = document
+        for name in table:
+            place = place[name]
+        was = place.get(key)
+        item: Any = value
+        if isinstance(value, dict):
+            item = tomlkit.table()
+            item.update(value)
+        elif key == "revision" and was:
+            item = tomlkit.item(value)
+            item.comment(f'"{was}" when it was locked')
+        place[key] = item
+        shown = f"{len(value)} files" if isinstance(value, dict) else value
+        said.append(f"{'.'.join(table)}.{key} = {shown}")
+    half = file.with_name(f".{file.name}.half")
+    try:
+        half.write_text(tomlkit.dumps(document), encoding="utf-8")
+        half.replace(file)
+    finally:
+        half.unlink(missing_ok=True)
+    return said

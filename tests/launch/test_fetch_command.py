@@ -1,0 +1,242 @@
+"""`mfo fetch`: what a recipe needs, from local mirrors; after it, runs need no network."""
+
+import hashlib
+import json
+import socket
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NoReturn
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "corpus"))
+from standin_files import git_mirror, lay_out
+
+from launch import pipeline, recipe, site
+from launch import run as runs
+from launch.errors import ACTIONABLE
+from launch.preflight import choices, fetch, upstream, wanted
+from launch.stages.evaluate import benchmark_files
+
+Call = Callable[..., tuple[int, str, str]]
+A, B, C = "a" * 40, "b" * 40, "c" * 40
+QUESTION = "which of the invented drugs lowers the pressure in the eye within one hour"
+
+
+def parquet(rows: list[dict[str, object]], tmp: Path) -> bytes:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), tmp / "x.parquet")
+    return (tmp / "x.parquet").read_bytes()
+
+
+def tokenizer() -> bytes:
+    tokenizers = pytest.importorskip("tokenizers")
+    words = {w: n for n, w in enumerate(["?", *sorted({*QUESTION.split(), "A", "B", "."})])}
+    found = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="?"))  # noqa: S106
+    found.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    return str(found.to_str()).encode()
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A recipe whose parts all lie in two local mirrors, and an empty cache."""
+    rows = [
+        {"id": str(n), "messages": [{"role": "user", "content": text},
+                                    {"role": "assistant", "content": "an answer"}]}
+        for n, text in enumerate(["a drug", f"now {QUESTION}", "another"])
+    ]  # fmt: skip
+    hub = tmp_path / "mirror" / "hub"
+    lay_out(hub, "dataset", "org/corpus", A, {"data/one/train-0.parquet": parquet(rows, tmp_path)})
+    lay_out(hub, "model", "org/model", B, {
+        "model.safetensors": b"weights", "config.json": b"{}", "tokenizer.json": tokenizer(),
+        "pytorch_model.bin": b"a pickle is never brought"})  # fmt: skip
+    items = [
+        {"pubid": n, "question": f"{QUESTION}?", "context": {"contexts": ["text"]},
+         "final_decision": "yes"}
+        for n in range(4)
+    ]  # fmt: skip
+    lay_out(hub, "dataset", "org/pub", C, {"x/train-0.parquet": parquet(items, tmp_path)})
+    selection = json.dumps({"1": "yes", "3": "yes"}).encode()
+    commit = git_mirror(tmp_path / "mirror", "own/er", {"truth.json": selection, "a.py": b"x = 1"})
+    sha256 = hashlib.sha256(b"x = 1").hexdigest()
+    (tmp_path / "pins.toml").write_text(
+        f'[own]\nrepo = "own/er"\ncommit = "{commit}"\n[own.sha256]\n"a.py" = "{sha256}"\n'
+    )
+    (tmp_path / "benchmarks.toml").write_text(
+        '[benchmarks.pubmedqa]\nrepository = "org/pub"\nrevision = "main"\n'
+        'path = "x/train-*.parquet"\nrows = 4\n[benchmarks.pubmedqa.selection]\n'
+        f'repository = "own/er"\nrevision = "{commit}"\npath = "truth.json"\nrows = 2\n'
+    )
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "corpus.toml").write_text(
+        '# the corpus\n[corpus]\nrepository = "org/corpus"\nrevision = "main"\n\n'
+        '[components.one]\npath = "data/one/train-*.parquet"  # a pattern\n'
+    )
+    (own / "recipe.toml").write_text(
+        'extends = "gemma-3-27b"\n[model]\nbase = "org/model"\n[corpus]\nsources = "corpus.toml"\n'
+        'decontaminate = "correct"\n[eval]\nbenchmarks = ["pubmedqa"]\n[shape]\ngpus = 0\n'
+        "global_batch = 4\n[train]\nmicro_batch_size = 1\n"
+    )
+    monkeypatch.setattr(wanted, "BENCHMARKS", tmp_path / "benchmarks.toml")
+    monkeypatch.setattr(upstream, "PINS", tmp_path / "pins.toml")
+    monkeypatch.setenv("MFO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # no test asks the hub
+    return SimpleNamespace(recipe=own, mirror=tmp_path / "mirror", cache=tmp_path / "cache",
+                           own_commit=commit, tmp=tmp_path)  # fmt: skip
+
+
+@pytest.fixture
+def no_sockets(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Forbid every connection and name look-up from now on."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("something wanted the network")
+
+    def forbid() -> None:
+        for name in ("connect", "connect_ex", "sendto"):
+            monkeypatch.setattr(socket.socket, name, refuse)
+        monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+    return forbid
+
+
+def test_after_a_fetch_a_run_works_with_sockets_forbidden(
+    call: Call, world: SimpleNamespace, no_sockets: Callable[[], None]
+) -> None:
+    no_sockets()
+    code, out, err = call("fetch", world.recipe, "--mirror", world.mirror)
+    assert (code, err) == (0, "")
+    for said in ("base model", "corpus", "pubmedqa", "own/er", "every sha256 checked",
+                 "next:"):  # fmt: skip
+        assert said in out
+    assert not list(world.cache.rglob("*.bin"))
+    assert upstream.pinned_file(site.load("laptop"), "own", "a.py").read_bytes() == b"x = 1"
+
+    place = site.load("laptop")
+    chosen, said = wanted.freeze(recipe.load(str(world.recipe)), place, choices.FULL)
+    choices.check_inputs(chosen, place, ["corpus"])
+    run = runs.create(chosen, place, ["corpus"], said, world.tmp / "runs")
+    pipeline.execute(run, "corpus")
+    kept = [json.loads(x)["id"] for x in (run.folder("corpus") / "train.jsonl").open()]
+    assert kept == [
+        "one/0",
+        "one/2",
+    ]  # held against the fetched benchmark with the fetched tokenizer
+    assert fetch.base_model(chosen, place).joinpath("model.safetensors").read_bytes() == b"weights"
+    (items,) = benchmark_files(chosen).values()
+    assert len(items.read_text().splitlines()) == 4
+    from checks.benchmarks.mcq import read_benchmark
+
+    assert [q.id for q in read_benchmark(items)] == ["1", "3"]
+    # The pinned revisions are in run.toml.
+    frozen = tomllib.loads((run.path / "run.toml").read_text())["recipe"]["data"]
+    assert frozen["model"]["revision"] == B
+    assert frozen["corpus"]["revision"] == A
+    assert frozen["eval"]["benchmark_revisions"] == {"pubmedqa": f"org/pub@{C}"}
+    assert frozen["eval"]["benchmark_files"] == str(items.parent)
+
+
+def test_a_run_is_refused_before_a_fetch_and_says_the_command(
+    call: Call, world: SimpleNamespace
+) -> None:
+    code, _, err = call("run", world.recipe, "--runs", world.tmp / "runs")
+    assert code == 2
+    assert "org/corpus at main has not been fetched" in err
+    assert "mfo fetch own --site laptop" in err
+    assert not (world.tmp / "runs").exists()
+    code, out, _ = call("run", world.recipe, "--dry-run")
+    assert code == 0
+    assert out.count("NOT FETCHED") == 3
+    call("fetch", world.recipe, "--mirror", world.mirror)
+    _, out, _ = call("run", world.recipe, "--dry-run")
+    assert "NOT FETCHED" not in out
+    assert f"org/model at {B}, as it was fetched" in out
+
+
+def test_a_changed_byte_is_noticed_by_run_and_fetch(call: Call, world: SimpleNamespace) -> None:
+    call("fetch", world.recipe, "--mirror", world.mirror)
+    place = site.load("laptop")
+    chosen, _ = wanted.freeze(recipe.load(str(world.recipe)), place, choices.FULL)
+    weights = fetch.base_model(chosen, place) / "model.safetensors"
+    weights.write_bytes(b"weightz")
+    with pytest.raises(ACTIONABLE, match="has changed"):
+        fetch.base_model(chosen, place)
+    code, out, _ = call("fetch", world.recipe, "--mirror", world.mirror, "--json")
+    assert code == 0
+    changed = [f["path"] for f in json.loads(out)["files"] if f["fetched"]]
+    assert changed == ["model.safetensors"]
+    assert [p.read_bytes() for p in (world.cache / "aside").rglob("*.safetensors.*")] == [
+        b"weightz"
+    ]
+    (items,) = benchmark_files(chosen).values()
+    items.write_text(items.read_text().replace("yes", "no!"))
+    with pytest.raises(ACTIONABLE, match="has changed since it was made"):
+        wanted.freeze(recipe.load(str(world.recipe)), place, choices.FULL)
+
+
+def test_a_benchmark_of_another_size_is_refused(call: Call, world: SimpleNamespace) -> None:
+    lists = world.tmp / "benchmarks.toml"
+    lists.write_text(lists.read_text().replace("rows = 4", "rows = 5"))
+    code, _, err = call("fetch", world.recipe, "--mirror", world.mirror)
+    assert code == 2
+    assert "pubmedqa has 4 rows, 5 are expected" in err
+    assert not [p for p in (world.cache / "benchmarks").iterdir() if p.is_dir()]
+
+
+def test_lock_fills_in_and_refuses_to_change(call: Call, world: SimpleNamespace) -> None:
+    spec = world.recipe / "corpus.toml"
+    code, out, _ = call("corpus", "lock", spec, "--mirror", world.mirror)
+    assert code == 0
+    locked = spec.read_text()
+    found = tomllib.loads(locked)
+    assert found["corpus"]["revision"] == A
+    assert found["components"]["one"]["rows"] == 3
+    (sha256,) = found["components"]["one"]["sha256"].values()
+    assert len(sha256) == 64
+    assert "# the corpus" in locked  # comments stay
+    assert "# a pattern" in locked
+    # A second time nothing is missing.
+    _, out, _ = call("corpus", "lock", spec, "--mirror", world.mirror)
+    assert "nothing was missing" in out
+    assert spec.read_text() == locked
+    # What is there is never changed.
+    for old, new, says in (
+        ("rows = 3", "rows = 4", "has 3 rows, pinned are 4"),
+        (sha256, "0" * 64, "not the file that was pinned|wrong hash"),
+    ):
+        spec.write_text(locked.replace(old, new))
+        code, _, err = call("corpus", "lock", spec, "--mirror", world.mirror)
+        assert code != 0
+        assert any(words in err for words in says.split("|"))
+        assert spec.read_text() == locked.replace(old, new)
+    # The list of benchmarks has the other shape.
+    lists = world.tmp / "benchmarks.toml"
+    call("corpus", "lock", lists, "--mirror", world.mirror)
+    found = tomllib.loads(lists.read_text())["benchmarks"]["pubmedqa"]
+    assert found["revision"] == C
+    assert list(found["sha256"]) == ["x/train-0.parquet"]
+    assert found["selection"]["rows"] == 2
+
+
+def test_the_smoke_recipe_needs_upstreams_files_alone() -> None:
+    assert {w.why for w in wanted.wanted(recipe.load("smoke"))} == {"upstream's files"}
+
+
+def test_the_full_recipe_names_everything() -> None:
+    whole = wanted.wanted(recipe.load("gemma-3-27b"))
+    assert {w.repo.name for w in whole} >= {
+        "EPFLiGHT/fully-open-meditron", "google/gemma-3-27b-it", "openlifescienceai/medmcqa",
+        "EPFLiGHT/FullyOpenMeditron", "pubmedqa/pubmedqa", "openai/simple-evals"}  # fmt: skip
+    graded = recipe.with_settings(
+        recipe.load("gemma-3-27b"), [("eval.benchmarks", ["medqa", "healthbench_hard"])]
+    )
+    assert {w.repo.name for w in wanted.wanted(graded, ["graders"])} == {
+        "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8"
+    }
+    odd = recipe.with_settings(recipe.load("gemma-3-27b"), [("eval.benchmarks", ["medqq"])])
+    with pytest.raises(ACTIONABLE, match="nearest: med"):
+        wanted.wanted(odd)
