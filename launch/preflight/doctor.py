@@ -56,6 +56,24 @@ def here(site: Site) -> list[Check]:
     return out
 
 
+def fetched(recipe_name: str, site: Site) -> list[Check]:
+    """Look whether a run of this recipe finds in the cache what it reads, for it fetches nothing.
+
+    Raises:
+        KitError: unknown recipe.
+    """
+    from launch import recipe as recipes
+    from launch.preflight import choices, wanted
+
+    recipe = recipes.load(recipe_name)
+    _, said = wanted.freeze(recipe, site, choices.FULL, strict=False)
+    bad = "NOT FETCHED: "
+    out = [Check("fail", line.removeprefix(bad).split("; next: ")[0],
+                 wanted.fetch_command(recipe, site))
+           if line.startswith(bad) else Check("ok", line) for line in said]  # fmt: skip
+    return out or [Check("ok", f"{recipe.name} needs nothing from elsewhere")]
+
+
 def command(site: Site, nodes: int, module: str, given: Sequence[str], place: Path) -> str:
     """Give the shell line that runs one of the kit's modules on nodes, in the training image.
 
@@ -231,8 +249,12 @@ def _one(site: Site, node: dict[str, Any], between: tuple[float, float]) -> list
     return out
 
 
-def run(site_name: str, nodes: int, as_json: bool) -> int:
-    """Print every check; gives 1 where one failed."""
+def run(site_name: str, nodes: int, as_json: bool, recipe: str | None = None) -> int:
+    """Print every check; gives 1 where one failed.
+
+    Args:
+        recipe: whose files the cache must hold; None: they are not looked for.
+    """
     import click
 
     from launch import site as sites
@@ -240,6 +262,8 @@ def run(site_name: str, nodes: int, as_json: bool) -> int:
 
     site = sites.load(site_name)
     checks = here(site)
+    if recipe:
+        checks += fetched(recipe, site)
     if site.scheduler == "slurm":
         try:
             checks += on_nodes(site, nodes)

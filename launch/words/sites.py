@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from launch.words.options import JSON, complete_sites
+from launch.words.options import JSON, complete_recipes, complete_sites
 
 
 @click.command()
@@ -14,12 +14,14 @@ from launch.words.options import JSON, complete_sites
               help="Place to look at.")  # fmt: skip
 @click.option("--nodes", type=click.IntRange(min=1), default=2, show_default=True,
               help="On Slurm: how many nodes the short job looks at.")  # fmt: skip
+@click.option("--recipe", shell_complete=complete_recipes,
+              help="Also look whether all that it reads was fetched.")  # fmt: skip
 @JSON
-def doctor(site: str, nodes: int, as_json: bool) -> None:
+def doctor(site: str, nodes: int, recipe: str | None, as_json: bool) -> None:
     """Look at a site before node-hours are spent there: here, and on its nodes."""
     from launch.preflight import doctor as checks
 
-    sys.exit(checks.run(site, nodes, as_json))
+    sys.exit(checks.run(site, nodes, as_json, recipe))
 
 
 @click.group()

@@ -1,6 +1,8 @@
 """mfo doctor: each thing that it looks at can be found wrong."""
 
+import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,3 +130,15 @@ def test_ranks_that_cannot_sum_are_said(
     place = replace(site.load("slurm-generic"), environment={"GLOO_SOCKET_IFNAME": "no-such-card"})
     failed = [c.words for c in doctor.on_nodes(place, 2) if c.state == "fail"]
     assert any("cannot sum" in words for words in failed), failed
+
+
+def test_what_was_not_fetched_is_named_with_the_command(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MFO_CACHE", str(tmp_path))
+    code, out, _ = call("doctor", "--recipe", "gemma-3-27b", "--json")
+    said = {one["next"]: one for one in json.loads(out) if one["state"] == "fail"}
+    assert code == 1
+    assert "mfo fetch gemma-3-27b --site laptop" in said
+    code, out, _ = call("doctor", "--recipe", "smoke", "--json")
+    assert not any("mfo fetch" in one["next"] for one in json.loads(out))
