@@ -22,8 +22,27 @@ Tab completion: eval "$(_MFO_COMPLETE=bash_source mfo)"  (or zsh_source, fish_so
 """
 
 
+#: The help page's parts, in the order in which one meets them; what is in none comes last.
+PARTS = {
+    "Run": ("run", "resume", "status", "logs", "cancel", "diagnose"),
+    "Before a run": ("recipes", "recipe", "site", "doctor", "plan", "fetch", "corpus", "image"),
+    "Judge": ("verify", "report", "audit", "calibrate"),
+    "Hand on": ("bundle", "check-bundle", "card", "push", "sync"),
+}
+
+
 class Kit(click.Group):
     """Commands in the order in which one meets them, and near misses named."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the commands in PARTS."""
+        placed = {name for names in PARTS.values() for name in names}
+        rest = [name for name in self.commands if name not in placed]
+        for title, names in {**PARTS, "More": tuple(rest)}.items():
+            there = [(n, self.commands[n]) for n in names if n in self.commands]
+            if there:
+                with formatter.section(title):
+                    formatter.write_dl([(n, c.get_short_help_str(64)) for n, c in there])
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Keep the order of definition."""

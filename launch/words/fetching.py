@@ -29,7 +29,9 @@ SITE = click.option("--site", default="laptop", show_default=True, shell_complet
 @JSON
 def fetch(recipe: str, site: str, mirrors: tuple[str, ...], only: tuple[str, ...], jobs: int,
           update: bool, as_json: bool) -> None:  # fmt: skip
-    """Bring all that RECIPE needs to the cache, on a machine with a network; check every file.
+    """Bring all that RECIPE reads to the cache.
+
+    On a machine with a network; every file is checked.
 
     Corpus, base model, benchmarks, their graders and upstream's pinned files. Go on after an
     interruption by the same command; afterwards everything runs with HF_HUB_OFFLINE=1.

@@ -17,9 +17,10 @@ from launch.words.options import JSON, RUN, RUNS
 @RUNS
 @JSON
 def bundle(run: str | None, out: Path | None, runs: Path, as_json: bool) -> None:
-    """Pack RUN's evidence into one file: verdict, items, recipe, logs, versions.
+    """Pack RUN's evidence into one file.
 
-    Secrets are cut out. No weights and no corpus, but questions and responses: mind their licence.
+    Verdict, items, recipe, logs and versions. Secrets are cut out. No weights and no corpus, but
+    questions and responses: mind their licence.
     """
     from launch import evidence
 
@@ -30,7 +31,7 @@ def bundle(run: str | None, out: Path | None, runs: Path, as_json: bool) -> None
 @click.argument("file", type=click.Path(path_type=Path))
 @JSON
 def check_bundle(file: Path, as_json: bool) -> None:
-    """Verify a bundle, and derive its verdict again from its items.
+    """Verify a bundle, and derive its verdict again.
 
     Exits 0 if the verdict inside follows from the items, 1 if it does not, 2 if it is damaged.
     """
@@ -50,7 +51,10 @@ LICENCE = click.option("--licence", metavar="ID", help="Of the weights, as the h
 @LICENCE
 @RUNS
 def card(run: str | None, out: Path | None, licence: str | None, runs: Path) -> None:
-    """Write the model card of RUN's weights: the hub's README.md, with the verdict's numbers."""
+    """Write the model card of RUN's weights.
+
+    The hub's README.md, with the verdict's numbers.
+    """
     from launch import publish
 
     publish.card(run, runs, out, licence)
@@ -65,9 +69,10 @@ def card(run: str | None, out: Path | None, licence: str | None, runs: Path) -> 
 @RUNS
 def push(run: str | None, repo: str, private: bool, dry_run: bool, licence: str | None,
          runs: Path) -> None:  # fmt: skip
-    """Upload RUN's weights and their model card to the hub, in one commit.
+    """Upload RUN's weights and card to the hub.
 
-    The token is read from HF_TOKEN and from nowhere else; HF_ENDPOINT names another hub.
+    In one commit. The token is read from HF_TOKEN and from nowhere else; HF_ENDPOINT names another
+    hub.
     """
     from launch import publish
 
@@ -79,9 +84,10 @@ def push(run: str | None, repo: str, private: bool, dry_run: bool, licence: str 
 @click.option("--again", is_flag=True, help="Also what was uploaded before.")
 @RUNS
 def sync(names: tuple[str, ...], again: bool, runs: Path) -> None:
-    """Upload what RUNs recorded for W&B without a network; the latest run without a name.
+    """Upload what RUN recorded for W&B offline.
 
-    The key is read from WANDB_API_KEY or ~/.netrc; WANDB_BASE_URL names another server.
+    The latest run without a name. The key is read from WANDB_API_KEY or ~/.netrc; WANDB_BASE_URL
+    names another server.
     """
     from launch import sync as uploads
     from launch.run import find

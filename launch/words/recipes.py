@@ -10,7 +10,10 @@ from launch.words.options import JSON, complete_recipes
 @click.command()
 @JSON
 def recipes(as_json: bool) -> None:
-    """List the recipes: size of the model, cost of its training, status."""
+    """List the recipes.
+
+    With the size of the model, the cost of its training, and the status.
+    """
     from launch import recipe_commands
 
     recipe_commands.list_all(as_json)
@@ -18,7 +21,7 @@ def recipes(as_json: bool) -> None:
 
 @click.group()
 def recipe() -> None:
-    """What is reproduced: a recipe in full, or what two of them differ in."""
+    """Show a recipe in full, or how two differ."""
 
 
 SET = click.option(

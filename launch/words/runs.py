@@ -53,10 +53,10 @@ def run(recipe: str, site: str, settings: tuple[str, ...], dry_run: bool, runs: 
 @RUNS
 @JSON
 def resume(run: str | None, runs: Path, as_json: bool, detach: bool) -> None:
-    """Go on with RUN (a name or folder; the latest without one) where it stopped.
+    """Go on with RUN where it stopped.
 
-    Stages whose inputs are the same and whose outputs are whole are not run again; training
-    goes on from its last whole checkpoint.
+    RUN is a name or a folder; the latest run without one. Stages whose inputs are the same and
+    whose outputs are whole are not run again; training goes on from its last whole checkpoint.
     """
     from launch import commands
     from launch.run import find
@@ -82,7 +82,10 @@ def status(run: str | None, runs: Path, as_json: bool) -> None:
 @click.option("--rank", type=click.IntRange(min=0), help="Of training on Slurm, this rank alone.")
 @RUNS
 def logs(run: str | None, stage: str | None, follow: bool, rank: int | None, runs: Path) -> None:
-    """Print the log of RUN's STAGE; without STAGE, of the one that ran last."""
+    """Print the log of RUN's STAGE.
+
+    Without STAGE, of the one that ran last.
+    """
     from launch import watch_commands
 
     watch_commands.logs(run, stage, follow, runs, rank)
@@ -92,7 +95,10 @@ def logs(run: str | None, stage: str | None, follow: bool, rank: int | None, run
 @RUN
 @RUNS
 def cancel(run: str | None, runs: Path) -> None:
-    """End RUN's jobs; what is finished is kept, and `mfo resume` goes on."""
+    """End RUN's jobs; what is finished is kept.
+
+    `mfo resume` goes on.
+    """
     from launch import slurm_commands
     from launch.run import find
 
@@ -104,7 +110,10 @@ def cancel(run: str | None, runs: Path) -> None:
 @RUNS
 @JSON
 def diagnose(what: str | None, runs: Path, as_json: bool) -> None:
-    """Find the first cause of a failure in RUN's logs, or in a log file; exits 3 if none."""
+    """Find the first cause of a failure.
+
+    In RUN's logs, across its ranks, or in a LOG file; exits 3 if none is found.
+    """
     from launch import diagnose_command
 
     sys.exit(diagnose_command.diagnose(what, runs, as_json))

@@ -18,7 +18,10 @@ from launch.words.options import JSON, complete_recipes, complete_sites
               help="Also look whether all that it reads was fetched.")  # fmt: skip
 @JSON
 def doctor(site: str, nodes: int, recipe: str | None, as_json: bool) -> None:
-    """Look at a site before node-hours are spent there: here, and on its nodes."""
+    """Look at a site before node-hours are spent.
+
+    From here, and on its nodes as a job of a minute.
+    """
     from launch.preflight import doctor as checks
 
     sys.exit(checks.run(site, nodes, as_json, recipe))
@@ -26,7 +29,7 @@ def doctor(site: str, nodes: int, recipe: str | None, as_json: bool) -> None:
 
 @click.group()
 def site() -> None:
-    """Places to run: what a profile says, and whether it holds here."""
+    """Show a place to run, or check it from here."""
 
 
 @site.command("show")

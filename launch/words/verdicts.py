@@ -85,9 +85,10 @@ def audit(published: str, as_json: bool) -> None:
 @JSON
 def calibrate(published: str, model: str | None, tier: str, runs: int, markdown: bool,
               as_json: bool) -> None:  # fmt: skip
-    """Simulate the checker: how often it errs where the truth is known. Seconds, no GPU.
+    """Simulate the checker: how often does it err?
 
-    For each benchmark: false alarms when nothing is wrong, and how often planted faults are seen.
+    Seconds, no GPU. For each benchmark: false alarms when nothing is wrong, and how often planted
+    faults are seen.
     """
     from launch import verdict_commands
 
