@@ -3,7 +3,7 @@
 
     python bench/survive.py [--times 1] [--steps 24] [FAULT ...]     # needs Slurm, see README
     about 100 s a fault on two free cores; every fault once, then again
-    python bench/survive.py --one-run            # the whole smoke run, broken six times on its way
+    python bench/survive.py --one-run --times 5  # the whole smoke run, broken six times on its way
 
 Each line that it prints is one try: the fault, whether the weights are bit-identical to those of an
 undisturbed run, how many steps had to be done again, and how often Slurm requeued the job. Nodes
@@ -176,40 +176,49 @@ def once(
     return out
 
 
-#: Of one whole run: the fault, and the step from which on it may come.
-WAY = (("preemption", 35), ("node killed", 75), ("requeue", 100), ("node drained", 130),
-       ("time limit", 160), ("launcher killed", 200))  # fmt: skip
+#: The faults of one whole run, and the steps at which they come.
+WAY = ("preemption", "node killed", "requeue", "node drained", "time limit", "launcher killed")
+STEPS = (35, 75, 105, 135, 165, 205)
+#: Faults that do not stop the job.
+HARMLESS = ("node drained", "launcher killed")
 
 
-def one_run(slurm: RealSlurm, place: Path, smoke: str) -> dict[str, object]:
+def one_run(slurm: RealSlurm, place: Path, smoke: str, turn: int) -> dict[str, object]:
     """Break one full-length run by every fault in turn; gives its verdict and its weights."""
     from checks.verdict import read_verdict
     from launch.preflight.choices import FULL
 
+    slurm.empty()
+    slurm.make_whole()
     where = replace(site.load("slurm-generic"), nodes=2, signal_s=240,
                     time_min=dict.fromkeys(FULL, 30))  # fmt: skip
     run = create(recipe.load(smoke), where, FULL, [], place / "runs")
     words = [sys.executable, "-m", "launch", "resume", str(run.path)]
     launcher, begun = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL), time.monotonic()
-    for fault, at in WAY:
-        until(lambda at=at: step(run) >= at and last(run) >= at, f"step {at}")
+    attempts = run.folder("train") / "attempts.jsonl"
+    # Another order in each turn, so that each fault meets the run at other steps.
+    for fault, due in zip([*WAY[turn % 6 :], *WAY[: turn % 6]], STEPS, strict=True):
+        until(lambda due=due: last(run) >= due, f"step {due}")  # type: ignore[misc]
         number = str(chain.job_number(run, "train"))
-        before, tries = last(run), len(read_jsonl(run.folder("train") / "attempts.jsonl"))
+        at, tries = last(run), len(read_jsonl(attempts))
         if fault == "launcher killed":
             launcher.kill()
             launcher.wait()
         else:
             FAULTS[fault](slurm, run, number)
-            until(lambda n=tries: len(read_jsonl(run.folder("train") / "attempts.jsonl")) > n,
-                  "the next attempt")  # fmt: skip
+        told: dict[str, object] = {"fault": fault, "at": at}
+        if fault not in HARMLESS:
+            until(lambda n=tries: len(read_jsonl(attempts)) > n, "the next attempt")  # type: ignore[misc]
+            told["from"] = read_jsonl(attempts)[-1]["from"]
             slurm.make_whole()
-        print(json.dumps({"fault": fault, "at": before}), flush=True)
+        print(json.dumps(told), flush=True)
     jobs.wait(run, pipeline.Observer())
     rows = [r["step"] for r in read_jsonl(run.folder("train") / "progress.jsonl") if "loss" in r]
-    attempts = read_jsonl(run.folder("train") / "attempts.jsonl")
-    return {"verdict": read_verdict(run.verdict)["verdict"], "from": [a["from"] for a in attempts],
-            "lost": len(rows) - len(set(rows)), "weights": run.facts("train")["weights"][:16],
-            "seconds": round(time.monotonic() - begun)}  # fmt: skip
+    out = {"verdict": read_verdict(run.verdict)["verdict"], "lost": len(rows) - len(set(rows)),
+           "attempts": len(read_jsonl(attempts)), "weights": run.facts("train")["weights"][:16],
+           "seconds": round(time.monotonic() - begun)}  # fmt: skip
+    shutil.rmtree(run.path)
+    return out
 
 
 def last(run: Run) -> int:
@@ -225,6 +234,7 @@ def main() -> None:
     words.add_argument("--steps", type=int, default=24)
     words.add_argument("--recipe", default="smoke")
     words.add_argument("--one-run", action="store_true", help="all faults in one whole run")
+    words.add_argument("--first", type=int, default=0, help="of the turns of --one-run")
     words.add_argument("--weights", help="of an undisturbed run, if one was done before")
     given = words.parse_args()
     place = Path(tempfile.mkdtemp(prefix="mfosurvive"))
@@ -232,7 +242,8 @@ def main() -> None:
         os.environ.update({"SLURM_CONF": slurm.env["SLURM_CONF"], "PATH": slurm.env["PATH"]})
         jobs.ASK_EVERY_S = 1.0
         if given.one_run:
-            print(json.dumps(one_run(slurm, place, given.recipe)), flush=True)
+            for turn in range(given.first, given.first + given.times):
+                print(json.dumps(one_run(slurm, place, given.recipe, turn)), flush=True)
             shutil.rmtree(place)
             return
         calm = {"weights": given.weights}
