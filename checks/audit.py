@@ -11,44 +11,18 @@ moves the score by more than the printed precision.
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal
 
+from checks.audit_errors import average_errors, errors
+from checks.audit_repeats import repeats
+from checks.findings import EPSILON, Finding, half_unit, recomputed
 from checks.tables import Average, Comparison, ModelRow, Table
 
-__all__ = ["Certainty", "Finding", "audit", "exit_code", "half_unit", "recomputed"]
+__all__ = ["Finding", "audit", "exit_code"]
 
-Certainty = Literal["certain", "likely", "note"]
 ORDER = {"certain": 0, "likely": 1, "note": 2}
-EPSILON = 1e-9
-LIKELY = 0.01  # a chance below this, over all columns, is called likely an error
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing found.
-
-    Attributes:
-        model: the row, or ``*`` where it concerns several.
-        cell: the column, or ``average``, ``gain``, ``auto_moove`` and so on.
-        kind: average, gain, impossible, precision, grim, standard error, repeat, comparison,
-            rounding or margin.
-        message: what was found, what was expected, why.
-        certainty: certain, likely or note.
-    """
-
-    model: str
-    cell: str
-    kind: str
-    message: str
-    certainty: Certainty
-
-    def as_dict(self) -> dict[str, str]:
-        """Give the finding as it stands in ``mfo audit --json``."""
-        return dataclasses.asdict(self)
 
 
 def audit(table: Table) -> list[Finding]:
@@ -59,9 +33,10 @@ def audit(table: Table) -> list[Finding]:
         _averages,
         _gains,
         _grim,
-        _errors,
+        errors,
+        average_errors,
         _comparisons,
-        _repeats,
+        repeats,
         _margins,
     )
     found = [finding for check in checks for finding in check(table)]
@@ -71,11 +46,6 @@ def audit(table: Table) -> list[Finding]:
 def exit_code(findings: Iterable[Finding]) -> int:
     """Give 1 if a certain error stands, else 0."""
     return int(any(finding.certainty == "certain" for finding in findings))
-
-
-def half_unit(decimals: int) -> float:
-    """Give the most that rounding to so many decimals moves a number."""
-    return 0.5 * 10.0**-decimals
 
 
 def _impossible(table: Table) -> Iterator[Finding]:
@@ -100,15 +70,6 @@ def _precision(table: Table) -> Iterator[Finding]:
             if abs(average.value - round(average.value, average.decimals)) > EPSILON:
                 text = f"{average.value} has more than the {average.decimals} decimals stated."
                 yield Finding(row.name, average.name, "precision", text, "certain")
-
-
-def recomputed(table: Table, row: ModelRow, average: Average) -> tuple[float, float] | None:
-    """Give the mean of the printed cells and how far rounding can move it; None where one lacks."""
-    if any(key not in row.scores for key in average.over):
-        return None
-    values = [row.scores[key].value for key in average.over]
-    halves = [half_unit(table.benchmarks[key].decimals) for key in average.over]
-    return math.fsum(values) / len(values), math.fsum(halves) / len(halves)
 
 
 def _averages(table: Table) -> Iterator[Finding]:
@@ -242,13 +203,6 @@ def _grim_text(value: float, items: int, decimals: int) -> str:
     )
 
 
-def _errors(table: Table) -> Iterator[Finding]:
-    from checks.audit_errors import average_errors, errors
-
-    yield from errors(table)
-    yield from average_errors(table)
-
-
 def _comparisons(table: Table) -> Iterator[Finding]:
     for pair in table.comparisons:
         who, cell, half = f"{pair.model} vs {pair.against}", pair.name, half_unit(pair.decimals)
@@ -278,12 +232,6 @@ def _mirrored(pairs: tuple[Comparison, ...]) -> Iterator[Finding]:
         if any(abs(x - y) > EPSILON for x, y in zip((a.win, a.tie, a.loss), theirs, strict=True)):
             text = "the same pair is published twice, with different numbers."
             yield Finding(f"{a.model} vs {a.against}", a.name, "comparison", text, "certain")
-
-
-def _repeats(table: Table) -> Iterator[Finding]:
-    from checks.audit_repeats import repeats
-
-    return repeats(table)
 
 
 def _margins(table: Table) -> Iterator[Finding]:
