@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from launch.words import corpus, fetching, publishing, recipes, runs, sites, verdicts
+from launch.words import (
+    corpus,
+    fetching,
+    images,
+    publishing,
+    recipes,
+    runs,
+    sites,
+    verdicts,
+)
 
 EPILOG = """\b
 Start here:
@@ -101,6 +110,7 @@ COMMANDS: tuple[click.Command, ...] = (
     runs.run, runs.resume, runs.status, runs.logs, runs.cancel, runs.diagnose,
     recipes.recipes, recipes.recipe,
     sites.doctor, sites.site,
+    images.image,
     fetching.fetch, corpus.corpus,
     verdicts.verify, verdicts.report, verdicts.audit, verdicts.calibrate,
     publishing.bundle, publishing.check_bundle, publishing.card, publishing.push, publishing.sync,

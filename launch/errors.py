@@ -6,12 +6,13 @@ import difflib
 from collections.abc import Iterable
 
 from checks.errors import KitError
+from containers.errors import KitError as ImageError
 from corpus.errors import KitError as CorpusError
 
 #: Everything that the command line prints without a stack trace.
-ACTIONABLE = (KitError, CorpusError)
+ACTIONABLE = (KitError, CorpusError, ImageError)
 
-__all__ = ["ACTIONABLE", "CorpusError", "KitError", "nearest"]
+__all__ = ["ACTIONABLE", "CorpusError", "ImageError", "KitError", "nearest"]
 
 
 def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:

@@ -1,0 +1,263 @@
+"""From the spec to an image and its evidence: what is looked at before, the build, what it leaves.
+
+An image's evidence lies beside its build log: NAME-MACHINE.provenance.json (an in-toto statement
+with SLSA provenance), NAME-MACHINE.cdx.json (a CycloneDX bill of materials), both small.
+"""
+
+from __future__ import annotations
+
+import os
+import platform as this_machine
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from containers import check, contents, engine, evidence, lockfile, render
+from containers.engine import Build
+from containers.errors import KitError
+from containers.selftest import driver_trouble
+from containers.spec import DIGEST, Platform, Spec
+
+GB = 10**9
+#: A small lock's image is not as large as the real one.
+SMALL_GB = 1
+_BINFMT = Path("/proc/sys/fs/binfmt_misc")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be built.
+
+    Attributes:
+        name: image of the spec.
+        platform: for which architecture.
+        base: reference of the base image, pinned by digest or local.
+        lock: folder of the lock; another one than the spec's for a small image.
+        wheels: folder of wheels to build from, without an index; None: pip's own index.
+        engine: podman, buildah or docker.
+        fresh: whether cached layers are left aside.
+    """
+
+    name: str
+    platform: Platform
+    base: str
+    lock: Path
+    wheels: Path | None
+    engine: str
+    fresh: bool = False
+
+    @property
+    def tag(self) -> str:
+        """The built image's name."""
+        return f"localhost/mfo-{self.name}:{self.platform.name}"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A finished image: its id, its name, and the files that were written about it."""
+
+    id: str
+    tag: str
+    platform: Platform
+    packages: int
+    provenance: Path
+    sbom: Path
+
+
+def look(spec: Spec, plan: Plan, out: Path) -> list[str]:
+    """Look at everything that would end a build hours later; gives what is worth knowing.
+
+    Raises:
+        KitError: the base is not pinned or is of another architecture, the lock is stale or has
+            nothing for this architecture, a rendered file is stale, no emulation, no space.
+    """
+    notes = [_base(plan)]
+    lock = lockfile.read(plan.lock, spec.platforms)
+    if plan.platform.name not in lock.pins:
+        raise KitError(f"the lock has nothing for {plan.platform.name}", where=str(plan.lock),
+                       fix=f"mfo image lock {plan.name} --why '…'")  # fmt: skip
+    own = plan.lock == spec.locks / plan.name
+    if own:
+        for finding in check.static(spec, check.read_locks(spec)):
+            if not finding.holds:
+                raise KitError(finding.words, where=str(spec.path), fix=finding.fix)
+    elif stale := render.stale(spec):
+        raise KitError(f"older than images.toml: {', '.join(stale)}", fix="mfo image render")
+    if plan.wheels is not None:
+        notes.append(_wheels(plan.wheels, lock.all(plan.platform.name)))
+    notes += [_emulation(plan), _space(out, spec.image(plan.name).size_gb if own else SMALL_GB)]
+    trouble = driver_trouble(spec.base["driver"])
+    if trouble.startswith("driver") and "older" in trouble:
+        notes.append(f"warning: this machine's {trouble}")
+    return [note for note in notes if note]
+
+
+def _base(plan: Plan) -> str:
+    reference, _, digest = plan.base.partition("@")
+    if DIGEST.fullmatch(digest):
+        return f"base: {plan.base}"
+    if not reference.startswith("localhost/"):
+        raise KitError(
+            f"the base image {plan.base} is not pinned", cause="a tag moves",
+            fix="--base NAME@sha256:…, or an image of this machine: --base localhost/…",
+        )  # fmt: skip
+    found = engine.inspect(plan.engine, plan.base)
+    if found is None:
+        raise KitError(f"there is no image {plan.base} on this machine",
+                       fix=f"{plan.engine} images")  # fmt: skip
+    if found["arch"] != plan.platform.oci_arch:
+        raise KitError(
+            f"the base image {plan.base} is for {found['arch']}, not for {plan.platform.oci_arch}",
+            fix=f"--arch {found['arch']}, or another base",
+        )
+    return f"base: {plan.base}, local, {found['id']}: good for trying, not for publishing"
+
+
+def _wheels(folder: Path, pins: dict[str, lockfile.Pin]) -> str:
+    if not folder.is_dir():
+        raise KitError("there is no folder of wheels", where=str(folder))
+    there = [lockfile.normal(f.name) for f in folder.iterdir()]
+    missing = [n for n in pins if not any(file.startswith(f"{n}-") for file in there)]
+    if missing:
+        raise KitError(
+            f"{len(missing)} packages of the lock are not in the folder: {', '.join(missing[:8])}",
+            where=str(folder), fix=f"mfo image fetch NAME --out {folder}",
+        )  # fmt: skip
+    return f"packages: {len(pins)} from {folder}, without an index"
+
+
+def _emulation(plan: Plan) -> str:
+    if plan.platform.name == this_machine.machine():
+        return ""
+    entry = _BINFMT / f"qemu-{plan.platform.name}"
+    if not entry.is_file():
+        raise KitError(
+            f"this machine, {this_machine.machine()}, cannot run programs for {plan.platform.name}",
+            where=str(entry),
+            cause="no emulator is registered",
+            fix="apt-get install qemu-user-static binfmt-support, or build on such a machine",
+        )
+    return f"emulated: {plan.platform.name} on {this_machine.machine()}, many times slower"
+
+
+def _space(out: Path, size_gb: int) -> str:
+    storage = Path(os.environ.get("CONTAINERS_STORAGE") or "/var/lib/containers")
+    for place in (storage, out):
+        there = next(p for p in (place, *place.parents) if p.exists())
+        free = shutil.disk_usage(there).free
+        if free < size_gb * GB:
+            raise KitError(
+                f"{free / GB:,.1f} GB are free, and the image may take {size_gb} GB",
+                where=str(there), fix="make room, or move the engine's storage",
+            )  # fmt: skip
+    return ""
+
+
+def build(spec: Spec, plan: Plan, out: Path, say: Callable[[str], None]) -> Built:
+    """Build an image, look into it, and write its evidence.
+
+    Args:
+        spec: the images.
+        plan: what to build; look() has passed.
+        out: folder for the log and the evidence.
+        say: called with a line for each step.
+
+    Raises:
+        KitError: the build failed, or the image does not hold what the lock says.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    lock = lockfile.read(plan.lock, spec.platforms)
+    source = git_state(spec.path.parent)
+    stem = f"{plan.name}-{plan.platform.name}"
+    context = out / f".{stem}.context"
+    try:
+        stage(spec, plan, context)
+        arguments = {
+            "BASE": plan.base,
+            "PYTHON": f"python{lock.python}",
+            "PIP_ARGS": "--no-index" if plan.wheels is not None else "",
+            "REVISION": source["commit"],
+            "CREATED": source["date"],
+            "LOCK_SHA256": lock.digest(plan.platform.name),
+            **_base_labels(plan),
+        }
+        what = Build(
+            context / f"{plan.name}.Dockerfile",
+            context,
+            plan.platform,
+            plan.tag,
+            arguments,
+            source["epoch"],
+            plan.fresh,
+        )
+        found = engine.build(plan.engine, what, out / f"{stem}.log", say)
+    finally:
+        shutil.rmtree(context, ignore_errors=True)
+    say("looking into the image")
+    seen = contents.of_image(plan.engine, found)
+    contents.hold_against(seen, lock.all(plan.platform.name))
+    facts = evidence.Facts(
+        plan.name,
+        plan.platform,
+        plan.base,
+        found,
+        plan.engine,
+        arguments,
+        source,
+        lock,
+        spec.requirements_digest(plan.name),
+    )
+    sbom, provenance = out / f"{stem}.cdx.json", out / f"{stem}.provenance.json"
+    sbom.write_text(evidence.sbom(facts, seen), encoding="utf-8")
+    provenance.write_text(evidence.provenance(facts), encoding="utf-8")
+    return Built(found, plan.tag, plan.platform, len(seen), provenance, sbom)
+
+
+def _base_labels(plan: Plan) -> dict[str, str]:
+    reference, _, digest = plan.base.partition("@")
+    if digest:
+        return {"BASE_NAME": reference, "BASE_DIGEST": digest}
+    found = engine.inspect(plan.engine, plan.base) or {}
+    return {"BASE_NAME": reference, "BASE_DIGEST": str(found.get("id", "unknown"))}
+
+
+def stage(spec: Spec, plan: Plan, context: Path) -> None:
+    """Make the build's context: what the Dockerfile copies, and nothing else of this machine."""
+    shutil.rmtree(context, ignore_errors=True)
+    (context / "wheels").mkdir(parents=True)
+    room = spec.path.parent
+    for name in (f"{plan.name}.Dockerfile", "selftest.py", "images.toml"):
+        shutil.copyfile(room / name, context / name)
+    target = context / "locks" / plan.name
+    target.mkdir(parents=True)
+    files = ["lock.toml", *(f"{plan.platform.name}{part}.txt" for part in lockfile.PARTS)]
+    for file in files:
+        shutil.copyfile(plan.lock / file, target / file)
+    for path in plan.wheels.iterdir() if plan.wheels is not None else ():
+        if path.is_file():
+            try:
+                os.link(path.resolve(), context / "wheels" / path.name)
+            except OSError:  # another file system
+                shutil.copyfile(path, context / "wheels" / path.name)
+    for path in context.rglob("*"):  # the umask of whoever builds is no part of the image
+        if "wheels" not in path.parts:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """Give {"commit", "date", "epoch", "clean"} of the kit; zeros where it is no git clone."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    commit = git("rev-parse", "HEAD")
+    if not commit:
+        return {"commit": "unknown", "date": "1970-01-01T00:00:00Z", "epoch": 0, "clean": False}
+    clean = not git("status", "--porcelain", "--", str(folder))
+    date = git("log", "-1", "--format=%cd", "--date=format-local:%Y-%m-%dT%H:%M:%SZ")
+    return {"commit": commit if clean else f"{commit}-changed", "date": date,
+            "epoch": int(git("log", "-1", "--format=%ct") or 0), "clean": clean}  # fmt: skip

@@ -1,0 +1,244 @@
+"""mfo image check: each thing can be found wrong, by the real uv on real wheels."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import wheels
+
+from containers import check, lock, lockfile
+from containers.errors import KitError
+from containers.spec import Spec, load
+from containers.uv import compile_pins, program
+
+TRAIN = ["torch==2.13.0"]
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("index")
+    wheels.torchlike(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def offline(index: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """uv sees this folder and no other index."""
+    for name in [n for n in os.environ if n.startswith("UV_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", wheels.publish(index))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Callable[..., Spec]:
+    def make(train: list[str], evaluate: list[str] | None = None) -> Spec:
+        spec = wheels.spec(tmp_path / "containers", train, evaluate)
+        for name in spec.images:
+            lock.renew(spec, name, "a test", say=lambda _: None)
+        return spec
+
+    return make
+
+
+def wrong(findings: list[check.Finding]) -> list[str]:
+    return [f.words for f in findings if not f.holds]
+
+
+def all_of(spec: Spec) -> list[str]:
+    held = check.read_locks(spec)
+    return wrong([*check.static(spec, held), *check.against_index(spec, held)])
+
+
+def test_a_good_spec_holds_and_says_what_it_looked_at(made: Callable[..., Spec]) -> None:
+    spec = made(TRAIN)
+    held = check.read_locks(spec)
+    findings = [*check.static(spec, held), *check.against_index(spec, held)]
+    assert wrong(findings) == []
+    said = "\n".join(f.words for f in findings)
+    for words in (
+        "torch 2.13.0 is 2.11 or newer",
+        "comes with CUDA's libraries",
+        "train, aarch64: all 9",
+        "every image has torch 2.13.0",
+        "exactly one of CSCS's network modes",
+    ):
+        assert words in said
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+def test_a_tampered_hash_is_named(made: Callable[..., Spec]) -> None:
+    spec = made(TRAIN)
+    held = check.read_locks(spec)["train"].all("aarch64")["torch"].hashes[0]
+    other = held[:-1] + ("0" if held[-1] != "0" else "1")
+    edit(spec.locks / "train" / "aarch64.txt", held, other)
+    assert all_of(spec) == [
+        f"train, aarch64: torch 2.13.0 has a hash that the index does not know: sha256:{other}"
+    ]
+
+
+def test_a_lock_of_another_platform_is_named(made: Callable[..., Spec]) -> None:
+    spec = made(TRAIN)
+    # A package without a wheel for aarch64, as a lock that was made on x86-64 would have it.
+    file = spec.locks / "train" / "aarch64.txt"
+    file.write_text(file.read_text() + f"only-x86==1.0 \\\n    --hash=sha256:{'0' * 64}\n")
+    [found] = all_of(spec)
+    assert "train, aarch64: a package has no wheel for aarch64" in found
+    assert "only-x86" in found
+
+
+def test_a_mismatch_between_the_images_is_named(made: Callable[..., Spec]) -> None:
+    spec = made(TRAIN, ["torch==2.14.1"])
+    [found] = all_of(spec)
+    assert "the images differ in torch" in found
+    assert "train, aarch64: 2.13.0" in found
+    assert "eval, aarch64: 2.14.1" in found
+
+
+def test_an_edited_version_and_a_dropped_package_are_named(made: Callable[..., Spec]) -> None:
+    spec = made(TRAIN)
+    file = spec.locks / "train" / "x86_64.txt"
+    edit(file, "torch==2.13.0", "torch==2.14.1")
+    found = "\n".join(all_of(spec))
+    assert "torch is 2.13.0 and 2.14.1, by architecture" in found
+    edit(file, "torch==2.14.1", "torch==2.13.0")
+    text = file.read_text()
+    begin = text.index("submitit==")
+    file.write_text(text[:begin] + text[text.index("torch==") :])
+    assert "train, x86_64: submitit is needed, but not locked" in all_of(spec)
+
+
+def test_a_cpu_build_of_torch_is_named(made: Callable[..., Spec]) -> None:
+    spec = made(["torch==2.10.0"])
+    found = wrong(check.static(spec, check.read_locks(spec)))
+    assert any("train, aarch64: torch 2.10.0 is not 2.11 or newer: " in f for f in found), found
+    assert any("train, aarch64: torch comes without nvidia-cublas" in f for f in found), found
+    assert not any("x86_64: torch comes without" in f for f in found), found
+
+
+def test_torch_too_new_for_flash_attn_is_named(made: Callable[..., Spec]) -> None:
+    spec = made(["torch==2.14.1", "flash-attn==2.8.3"], ["torch==2.14.1"])
+    found = wrong(check.static(spec, check.read_locks(spec)))
+    assert any("torch 2.14.1 is not below 2.14: flash-attn 2.8.3 hard-codes" in f for f in found), (
+        found
+    )
+    assert not any(f.startswith("eval") for f in found), "eval has no flash-attn"
+
+
+def test_a_requirement_changed_without_a_new_lock_is_named(made: Callable[..., Spec]) -> None:
+    spec = made(TRAIN)
+    edit(spec.path, "submitit==1.0", "submitit==2.0")
+    found = wrong(check.static(load(spec.path), check.read_locks(load(spec.path))))
+    assert "train: the lock is made from other requirements than images.toml's" in found
+
+
+def test_both_network_modes_at_once_are_named(made: Callable[..., Spec]) -> None:
+    spec = made(TRAIN)
+    edit(spec.path, '"com.hooks.cxi.enabled" = "false"', '"com.hooks.cxi.enabled" = "true"')
+    found = wrong(check.static(load(spec.path), check.read_locks(load(spec.path))))
+    assert any("edf.aei asks for both network modes, or for none" in f for f in found), found
+
+
+def test_a_package_without_a_wheel_cannot_be_locked(tmp_path: Path) -> None:
+    spec = wheels.spec(tmp_path / "c", ["only-x86==1.0"])
+    with pytest.raises(KitError, match="no wheel for aarch64") as error:
+        lock.renew(spec, "train", "a test", say=lambda _: None)
+    assert "images.toml" in error.value.fix
+
+
+def test_a_lock_keeps_its_history_and_needs_a_reason(made: Callable[..., Spec]) -> None:
+    spec = made(TRAIN)
+    lock.renew(spec, "train", "again", say=lambda _: None)
+    assert [r["why"] for r in check.read_locks(spec)["train"].facts["renewed"]] == [
+        "a test",
+        "again",
+    ]
+    with pytest.raises(KitError, match="for a reason"):
+        lock.renew(spec, "train", "  ")
+
+
+def test_a_renewed_lock_keeps_versions_that_no_pin_asks_to_change(
+    tmp_path: Path, index: Path
+) -> None:
+    spec = wheels.spec(tmp_path / "c", TRAIN)
+    first = lock.renew(spec, "train", "a test", say=lambda _: None)
+    newer = wheels.wheel(index, "nvidia-cublas", "13.9", wheels.AARCH64)
+    also = wheels.wheel(index, "nvidia-cublas", "13.9", wheels.X86)
+    wheels.publish(index)
+    try:
+        kept = lock.renew(spec, "train", "again", say=lambda _: None)
+        fresh = lock.renew(spec, "train", "newest", upgrade=True, say=lambda _: None)
+    finally:
+        newer.unlink()
+        also.unlink()
+    versions = [lk.all("aarch64")["nvidia-cublas"].version for lk in (first, kept, fresh)]
+    assert versions == ["13.0", "13.0", "13.9"]
+
+
+def test_no_index_in_reach_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = wheels.spec(tmp_path / "c", TRAIN)
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    with pytest.raises(KitError, match="cannot be reached") as error:
+        compile_pins(spec, ["torch"], spec.platform("aarch64"), "3.12")
+    assert "--offline" in error.value.fix
+
+
+def test_without_uv_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uv", None)
+    with pytest.raises(KitError, match="uv is not installed") as error:
+        program()
+    assert "pip install" in error.value.fix
+
+
+def test_the_committed_locks_hold_without_an_index() -> None:
+    spec = load()
+    assert wrong(check.static(spec, check.read_locks(spec))) == []
+
+
+def test_pip_itself_refuses_a_wrong_hash(
+    made: Callable[..., Spec], index: Path, tmp_path: Path
+) -> None:
+    """The lock's files are what pip checks in a build: a changed wheel does not get in."""
+    spec = made(TRAIN)
+    target = tmp_path / "changed"
+    shutil.copytree(index, target)
+    wheels.wheel(target, "submitit", "1.0", requires=("transformers",))
+    for folder, code in ((index, 0), (target, 1)):
+        words = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+            "--no-index",
+            "--find-links",
+            str(folder),
+            "--dest",
+            str(tmp_path / f"got{code}"),
+            "--platform",
+            wheels.AARCH64,
+            "--only-binary",
+            ":all:",
+            "-r",
+            str(spec.locks / "train" / "aarch64.txt"),
+        ]
+        env = {k: v for k, v in os.environ.items() if not k.startswith("PIP_")}
+        done = subprocess.run(words, capture_output=True, text=True,
+                              env={**env, "PIP_CONFIG_FILE": os.devnull})  # fmt: skip
+        assert done.returncode == code, done.stderr
+    assert "DO NOT MATCH" in done.stderr
+    assert lockfile.read(spec.locks / "train", spec.platforms).all("aarch64")["submitit"]
