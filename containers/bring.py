@@ -108,7 +108,8 @@ def _sqsh(tag: str, name: str, engine_name: str, target: Path) -> None:  # noqa:
         .strip()
         .splitlines()[-1]
     )
-    words = ["mksquashfs", "-", str(target), "-tar", "-noappend", "-comp", "zstd", "-reproducible",
+    words = ["mksquashfs", "-", str(target), "-tar", "-noappend", "-comp", "zstd",
+             "-Xcompression-level", "3", "-reproducible",
              "-mkfs-time", "0", "-quiet", "-no-progress"]  # fmt: skip
     try:
         with (

@@ -61,6 +61,7 @@ def sbom(facts: Facts, seen: Mapping[str, Package]) -> str:
         from cyclonedx.model import (
             ExternalReference,
             ExternalReferenceType,
+            HashAlgorithm,
             HashType,
             XsUri,
         )
@@ -72,12 +73,16 @@ def sbom(facts: Facts, seen: Mapping[str, Package]) -> str:
     except ImportError:
         raise KitError("cyclonedx-python-lib is not installed: it writes the bill of materials",
                        fix="pip install -c constraints.txt -e '.[images]'") from None  # fmt: skip
+
+    def sha256(digest: str) -> HashType:
+        return HashType(alg=HashAlgorithm.SHA_256, content=digest)
+
     machine = facts.platform.name
     bom = Bom(serial_number=uuid.uuid5(uuid.NAMESPACE_URL, facts.id))
     bom.metadata.timestamp = datetime.fromisoformat(facts.source["date"])
     bom.metadata.component = Component(
         name=f"mfo-{facts.name}", type=ComponentType.CONTAINER, version=str(facts.source["commit"]),
-        bom_ref=facts.id, hashes=[HashType.from_composite_str(facts.id)],
+        bom_ref=facts.id, hashes=[sha256(facts.id.removeprefix("sha256:"))],
     )  # fmt: skip
     for name, pin in sorted(facts.lock.all(machine).items()):
         licence = seen[name].licence if name in seen else ""
@@ -93,7 +98,7 @@ def sbom(facts: Facts, seen: Mapping[str, Package]) -> str:
                     ExternalReference(
                         type=ExternalReferenceType.DISTRIBUTION,
                         url=XsUri(f"https://pypi.org/project/{name}/"),
-                        hashes=[HashType.from_composite_str(f"sha256:{h}") for h in pin.hashes],
+                        hashes=[sha256(h) for h in pin.hashes],
                     )
                 ],
                 licenses=[DisjunctiveLicense(name=licence)] if licence else (),

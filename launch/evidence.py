@@ -66,6 +66,7 @@ def collect(run: Run) -> dict[str, bytes]:
             {"packed with": {"kit": kit_state(), **versions()}, "run": run.spec["packages"]}
         ),
     }
+    members |= _images(run)
     for name in case["benchmarks"]:
         for place, folder in (("items", run.items), ("base", run.folder("evaluate") / "base")):
             if (folder / f"{name}.jsonl").is_file():
@@ -79,6 +80,19 @@ def collect(run: Run) -> dict[str, bytes]:
             if file.is_file() and file.name.replace(".", "").isalnum():
                 members[f"{stage}/{file.name}"] = _shortened(_read(file))
     return members
+
+
+def _images(run: Run) -> dict[str, bytes]:
+    """How the images that the run used were made: what `mfo image export` wrote beside them."""
+    from containers.bring import sidecars
+    from launch.site import expand
+
+    found = {}
+    for role, image in run.site.images.items() if run.site.runtime != "none" else ():
+        for kind, file in sidecars(Path(expand(image))).items():
+            if file.is_file():
+                found[f"environment/image-{role}.{kind}"] = _read(file)
+    return found
 
 
 def _shortened(data: bytes) -> bytes:

@@ -30,7 +30,7 @@ LEAST_FREE = 200 * 2**30  # a 27B checkpoint with its optimiser is some 160 GB
 SLOW_MB_S = 100
 #: The site's own check accepts 5% less than its reference.
 ALLREDUCE_SHARE = 0.95
-_WAIT_S = 600
+_WAIT_S = 1200
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,9 @@ def command(site: Site, nodes: int, module: str, given: Sequence[str], place: Pa
     begun = container.start(box, place)
     for path, text in begun.files.items():
         path.write_text(text, encoding="utf-8")
-    words = ["srun", f"--nodes={nodes}", "--ntasks-per-node=1", "--time=2", "--job-name=mfo-doctor"]
+    minutes = 10 if site.runtime != "none" else 2  # an image tests itself
+    words = ["srun", f"--nodes={nodes}", "--ntasks-per-node=1", f"--time={minutes}",
+             "--job-name=mfo-doctor"]  # fmt: skip
     words += [f"--{key}={value}" for key, value in who(site).items()]
     if site.gpus_per_node:
         words.append(f"--gpus-per-node={site.gpus_per_node}")
@@ -122,7 +124,8 @@ def look(site: Site, nodes: int) -> tuple[list[Check], list[dict[str, Any]]]:
     """
     folders = [expand(f) for f in (site.scratch, str(site.cache_path)) if f]
     begun = time.time()
-    done, line = _srun(site, nodes, "launch.preflight.node_probe", folders)
+    image = ["--image=train"] if site.runtime != "none" else []
+    done, line = _srun(site, nodes, "launch.preflight.node_probe", [*image, *folders])
     ended = time.time()
     seen = [json.loads(t.split(MARK, 1)[1]) for t in done.stdout.splitlines() if MARK in t]
     if not seen:
@@ -230,6 +233,7 @@ def _one(site: Site, node: dict[str, Any], between: tuple[float, float]) -> list
     has = f"without {', '.join(lacking)}" if lacking else "with what training needs"
     fix = "build the kit's image, or set python in the profile" if lacking else ""
     out.append(Check("fail" if lacking else "ok", f"{name}: Python {node['python']}, {has}", fix))
+    out += _selftest(name, node.get("selftest") or {})
     if node["open_files"] != -1 and node["open_files"] < OPEN_FILES:
         out.append(Check("warn", f"{name}: only {node['open_files']} open files are allowed",
                          f'add "ulimit -n {OPEN_FILES}" to setup in the profile'))  # fmt: skip
@@ -247,6 +251,20 @@ def _one(site: Site, node: dict[str, Any], between: tuple[float, float]) -> list
         off = node["time"] - (between[0] if node["time"] < early else between[1])
         out.append(Check("fail", f"{name}: its clock is {off:+.0f} s off", "report it to the site"))
     return out
+
+
+def _selftest(name: str, said: dict[str, Any]) -> list[Check]:
+    """What the image said about itself on one node."""
+    if "error" in said:
+        return [Check("warn", f"{name}: the image did not test itself: {said['error']}",
+                      "mfo image build train, then mfo image export train")]  # fmt: skip
+    states = {"ok": "ok", "fail": "fail"}  # a skipped check is no pass: it is said as a warning
+    fix = "mfo image selftest train, on that node"
+    return [
+        Check(states.get(r["state"], "warn"), f"{name}: image, {r['name']}: {r['words']}",
+              fix if r["state"] == "fail" else "")
+        for r in said.get("results", [])
+    ]  # fmt: skip
 
 
 def run(site_name: str, nodes: int, as_json: bool, recipe: str | None = None) -> int:

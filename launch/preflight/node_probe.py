@@ -1,6 +1,6 @@
 """What one node is like: run by `mfo doctor` on each of them, prints one line of JSON.
 
-    python -m launch.preflight.node_probe FOLDER [FOLDER ...]
+    python -m launch.preflight.node_probe [--image=NAME] FOLDER [FOLDER ...]
 
 Standard library only: it must also run where the image lacks what a run needs, and say so.
 """
@@ -27,9 +27,20 @@ MARK = "MFO-PROBE "
 _WRITE_MIB = 32
 
 
-def probe(folders: list[str]) -> dict[str, Any]:
-    """Look at this node; nothing here raises."""
+#: Where the kit's images hold their own test.
+SELFTEST = Path("/opt/mfo/selftest.py")
+_SELFTEST_S = 480
+
+
+def probe(folders: list[str], image: str = "") -> dict[str, Any]:
+    """Look at this node; nothing here raises.
+
+    Args:
+        folders: that a run writes to.
+        image: name of the kit's image that this should run in; "": none.
+    """
     return {
+        "selftest": selftest(image) if image else {},
         "node": os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
         "time": time.time(),
         "machine": platform.machine(),
@@ -41,6 +52,25 @@ def probe(folders: list[str]) -> dict[str, Any]:
         "folders": {folder: write(Path(folder)) for folder in folders},
         "tokens": {n: n in os.environ for n in ("HF_TOKEN", "WANDB_API_KEY")},
     }
+
+
+def selftest(image: str) -> dict[str, Any]:
+    """Let the image test itself: {"results": [...]}, or {"error": why it did not}."""
+    if not SELFTEST.is_file():
+        return {"error": f"there is no {SELFTEST}: not an image of this kit"}
+    with tempfile.TemporaryDirectory(prefix="mfo-doctor-") as name:
+        file = Path(name) / "selftest.json"
+        # Not the training step and not vLLM: they take minutes on each node.
+        checks = ("machine", "versions", "imports", "cuda", "gpu", "attention", "all-reduce")
+        words = [sys.executable, str(SELFTEST), "--image", image, "--json", str(file)]
+        words += [w for check in checks for w in ("--only", check)]
+        try:
+            subprocess.run(words, capture_output=True, timeout=_SELFTEST_S)
+            return {"results": json.loads(file.read_text(encoding="utf-8"))["results"]}
+        except subprocess.TimeoutExpired:
+            return {"error": f"not done within {_SELFTEST_S} s"}
+        except (OSError, ValueError, KeyError) as error:
+            return {"error": f"{type(error).__name__}: it left no results"}
 
 
 def gpus() -> dict[str, Any]:
@@ -74,4 +104,6 @@ def write(folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     # One write, so that lines of several nodes never mix.
-    os.write(1, (MARK + json.dumps(probe(sys.argv[1:])) + "\n").encode())
+    given = sys.argv[1:]
+    named = given.pop(0).partition("=")[2] if given and given[0].startswith("--image=") else ""
+    os.write(1, (MARK + json.dumps(probe(given, named)) + "\n").encode())

@@ -177,3 +177,18 @@ def test_the_images_hold_what_the_kit_imports() -> None:
             lacking = names - lock.all(machine).keys()
             assert not lacking, f"{name}, {machine}: add {lacking} to containers/images.toml"
     assert SPEC.is_file()
+
+
+def test_the_workflow_is_linted_and_its_actions_are_pinned(tmp_path: Path) -> None:
+    checker = Path(sys.executable).parent / "zizmor"
+    if not checker.is_file():
+        pytest.skip("zizmor is not installed here (pip install zizmor)")
+    words = [str(checker), "--offline", "--no-progress", "--quiet"]
+    text = (ROOT / ".github" / "workflows" / "images.yml").read_text()
+    for used in re.findall(r"uses: (\S+)", text):
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", used), used
+    loose = tmp_path / "loose.yml"
+    loose.write_text(re.sub(r"@[0-9a-f]{40}", "@v5", text))
+    for file, good in ((ROOT / ".github" / "workflows" / "images.yml", True), (loose, False)):
+        done = subprocess.run([*words, str(file)], capture_output=True, text=True)
+        assert (done.returncode == 0) == good, done.stdout

@@ -44,6 +44,15 @@ def test_good_nodes_are_good() -> None:
         ({"folders": {"/scratch": {"free": 10**13, "mb_s": 3}}}, "3 MB/s"),
         ({"time": 200.0}, "clock is +99 s off"),
         ({"machine": "x86_64"}, "differ in machine"),
+        ({"selftest": {"error": "there is no /opt/mfo"}}, "did not test itself: there is no"),
+        (
+            {"selftest": {"results": [{"name": "gpu", "state": "fail", "words": "driver 535"}]}},
+            "n2: image, gpu: driver 535",
+        ),
+        (
+            {"selftest": {"results": [{"name": "gpu", "state": "skip", "words": "no GPU"}]}},
+            "n2: image, gpu: no GPU",
+        ),
     ],
 )
 def test_each_fault_of_one_node_is_named(change: dict[str, Any], says: str) -> None:
@@ -142,3 +151,9 @@ def test_what_was_not_fetched_is_named_with_the_command(
     assert "mfo fetch gemma-3-27b --site laptop" in said
     code, out, _ = call("doctor", "--recipe", "smoke", "--json")
     assert not any("mfo fetch" in one["next"] for one in json.loads(out))
+
+
+def test_a_node_in_another_image_says_so(tmp_path: Path) -> None:
+    assert probe([str(tmp_path)])["selftest"] == {}
+    said = probe([str(tmp_path)], "train")["selftest"]
+    assert "not an image of this kit" in said["error"]
