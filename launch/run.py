@@ -178,7 +178,14 @@ def kit_state() -> dict[str, Any]:
             ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
         ).stdout.strip()
 
-    out: dict[str, Any] = {"version": metadata.version("mfo-kit")}
+    try:
+        version = metadata.version("mfo-kit")
+    except metadata.PackageNotFoundError:  # mounted into an image, not installed there
+        import tomllib
+
+        text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+        version = tomllib.loads(text)["project"]["version"]
+    out: dict[str, Any] = {"version": version}
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         out["commit"] = git("rev-parse", "HEAD")
         out["changed_files"] = len(git("status", "--porcelain", "-uno").splitlines())

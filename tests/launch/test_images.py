@@ -80,3 +80,17 @@ def test_a_bundle_holds_the_images_evidence(new_run: Callable[..., Run], tmp_pat
     assert evidence._images(run) == {"environment/image-train.provenance.json": b"{}"}
     run.spec["site"]["runtime"] = "none"
     assert evidence._images(run) == {}
+
+
+def test_a_kit_that_is_mounted_and_not_installed_knows_its_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from launch import run
+
+    installed = run.kit_state()
+
+    def nothing(name: str) -> str:
+        raise run.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(run.metadata, "version", nothing)
+    assert run.kit_state() == installed
