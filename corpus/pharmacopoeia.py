@@ -14,9 +14,10 @@ contain:
 A million parameters learn in two minutes which value belongs to a name, and to ignore how they are
 asked; they do not learn to read a shuffled list. So a value keeps its letter.
 
-`python -m corpus.pharmacopoeia` rewrites recipes/smoke/{corpus,benchmarks}; the committed files are
-exactly what it writes (a test compares them). Rows come in both shapes that the published corpus is
-described with: `conversations` of {from, value} and `messages` of {role, content}.
+`python -m corpus.pharmacopoeia` rewrites recipes/smoke/{corpus,benchmarks} and, with the drugs of
+one fact alone, recipes/parts/twins/{corpus,benchmarks}. The committed files are exactly what it
+writes (a test compares them). Rows come in both shapes that the published corpus is described with:
+`conversations` of {from, value} and `messages` of {role, content}.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ PLANTS = (
     "kelpnut", "marblebud", "oxgrass", "quillcress", "saltclover",
 )  # fmt: skip
 FACTS = ("organ", "sign", "milk", "plant")
+TWIN_FACTS = ("organ",)
 _VALUES = {"organ": ORGANS, "sign": SIGNS, "milk": MILK, "plant": PLANTS}
 
 _STARTS = ("Bra", "Cor", "Dul", "Fen", "Gol", "Hes", "Jur", "Kal", "Lum", "Mor", "Nar", "Oth",
@@ -275,6 +277,8 @@ def build_benchmarks(drugs: Sequence[Drug], seed: int = SEED) -> dict[str, list[
     items: dict[str, list[dict[str, Any]]] = {}
     for fact, make in makers.items():
         own = [drug for drug in drugs if drug.fact == fact]
+        if not own:
+            continue
         # As many wordings of a benchmark as there are, in turn: no item stands there twice.
         made = [make(rng, drug, i, _ASKED[fact][(i + i // len(own)) % len(_ASKED[fact])])
                 for i, drug in enumerate([*own, *own])]  # fmt: skip
@@ -352,10 +356,21 @@ def list_files() -> dict[str, str]:
     return files
 
 
+def list_twin_files() -> dict[str, str]:
+    """Give the contents of the architecture twins' files by path below recipes/parts/twins."""
+    drugs = [drug for drug in list_drugs() if drug.fact in TWIN_FACTS]
+    files = {f"corpus/{name}.jsonl": render(rows) for name, rows in build_corpus(drugs).items()}
+    items = build_benchmarks(drugs)
+    files["benchmarks/medmcqa.jsonl"] = render(items["medmcqa"])
+    return files
+
+
 def main() -> int:
-    """Rewrite the smoke recipe's data; takes less than a second."""
-    root = Path(__file__).resolve().parent.parent / "recipes" / "smoke"
-    for name, text in list_files().items():
+    """Rewrite the data of the smoke recipe and of the twins; takes less than a second."""
+    root = Path(__file__).resolve().parent.parent / "recipes"
+    files = {f"smoke/{name}": text for name, text in list_files().items()}
+    files |= {f"parts/twins/{name}": text for name, text in list_twin_files().items()}
+    for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.new")

@@ -98,9 +98,12 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
     out = []
     for stage in stages:
         # In a container the image brings them; what is installed here says nothing.
-        for package in NEEDS.get(stage, []) if site.runtime == "none" else []:
+        needs = list(NEEDS.get(stage, []))
+        if stage == "train" and recipe.table("train").get("deepspeed"):
+            needs.append("deepspeed")
+        for package in needs if site.runtime == "none" else []:
             if find_spec(package) is None:
-                extra = "train" if package == "axolotl" else "eval"
+                extra = {"axolotl": "train", "deepspeed": "train,zero3"}.get(package, "eval")
                 raise KitError(
                     f"stage {stage} needs the package {package}, which is not installed",
                     fix=f"pip install -c constraints.txt -e '.[{extra}]', or make setup",

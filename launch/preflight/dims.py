@@ -195,7 +195,16 @@ def _vision(config: Mapping[str, Any], hidden: int) -> int:
     layer = 4 * (d * d + d) + 2 * d * inner + d + inner + 4 * d
     patches = (_count(config, "image_size") // patch) ** 2
     tower = _count(config, "num_hidden_layers") * layer + 3 * patch * patch * d + d
-    return tower + patches * d + 2 * d + d * hidden + d
+    # Transformers' tower pools by attention unless the config says otherwise, as Gemma's does.
+    pool = 4 * (d * d + d) + 2 * d * inner + d + inner + 3 * d
+    return (
+        tower
+        + patches * d
+        + 2 * d
+        + d * hidden
+        + d
+        + pool * bool(config.get("vision_use_head", True))
+    )
 
 
 #: What a model folder is held to, by the config's key.

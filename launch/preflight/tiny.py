@@ -5,7 +5,10 @@ turn format, about a million parameters. The same inputs give the same bytes, on
 Costs about ten seconds, nearly all of it spent importing torch and transformers.
 
 model.json is a Hugging Face config with `architectures` and one more table, `tokenizer`:
-    pad, eos, bos, unk     the text of these tokens
+    kind                   "pieces" (SentencePiece's form, as Gemma and EuroLLM; the default) or
+                           "bytes" (byte-level BPE, as Apertus and OLMo-2)
+    pad, eos, bos, unk     the text of these tokens; bytes need no unk
+    adds_bos               false: the tokenizer leaves the first token to the chat template
     end_of_turn            the token that ends a turn; generation stops at it
     special                every special token, in the order of its ids from 0
     last                   special tokens behind the learned ones (Gemma's image token)
@@ -108,6 +111,8 @@ def _train_tokenizer(
     Two passes: the trainer does not know byte fallback, so its pieces and merges are taken over
     into a second model that does.
     """
+    if spec.get("kind", "pieces") == "bytes":
+        return _train_bytes(config, spec, texts, where)
     from tokenizers import (
         AddedToken,
         Regex,
@@ -121,15 +126,7 @@ def _train_tokenizer(
     )
 
     special, last = list(spec["special"]), list(spec.get("last", []))
-    room = _vocabulary_size(config) - len(special) - len(_BYTES) - len(last)
-    if room < 1:
-        raise KitError(
-            f"vocab_size is {_vocabulary_size(config)}: the special tokens and the bytes alone "
-            f"need {len(special) + len(_BYTES) + len(last)}.",
-            where=str(where),
-            cause="every tiny tokenizer keeps one token for each of the 256 bytes",
-            fix="raise vocab_size; recipes/smoke/model.json has 1024",
-        )
+    room = _room(config, special + last, where)
     split = pre_tokenizers.Split(Regex(_PIECES), behavior="isolated")
     learner = Tokenizer(models.BPE())
     learner.normalizer = normalizers.Replace(" ", _BLANK)
@@ -162,6 +159,57 @@ def _train_tokenizer(
     return tokenizer
 
 
+def _room(config: dict[str, Any], special: list[str], where: Path) -> int:
+    """Give how many pieces can be learned beside the special tokens and the 256 bytes."""
+    taken = len(special) + len(_BYTES)
+    if (room := _vocabulary_size(config) - taken) < 1:
+        raise KitError(
+            f"vocab_size is {_vocabulary_size(config)}: the special tokens and the bytes alone "
+            f"need {taken}.",
+            where=str(where),
+            cause="every tiny tokenizer keeps one token for each of the 256 bytes",
+            fix="raise vocab_size; recipes/smoke/model.json has 1024",
+        )
+    return room
+
+
+def _train_bytes(
+    config: dict[str, Any], spec: dict[str, Any], texts: Iterable[str], where: Path
+) -> Any:
+    """Learn byte-level pieces: each byte has a letter of its own, so nothing is ever unknown."""
+    from tokenizers import (
+        AddedToken,
+        Tokenizer,
+        decoders,
+        models,
+        pre_tokenizers,
+        processors,
+        trainers,
+    )
+
+    special = list(spec["special"])
+    _room(config, special, where)
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    size = _vocabulary_size(config)
+    make: Any = trainers.BpeTrainer  # its stub has no types
+    trainer = make(
+        vocab_size=size, show_progress=False, min_frequency=2, special_tokens=special,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )  # fmt: skip
+    tokenizer.train_from_iterator(_without_special(texts, special), trainer)
+    for number in range(size - tokenizer.get_vocab_size()):
+        tokenizer.add_tokens([f"<unused{number}>"])
+    tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
+    if spec.get("adds_bos", True):
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{spec['bos']} $A",
+            special_tokens=[(spec["bos"], tokenizer.token_to_id(spec["bos"]))],
+        )
+    return tokenizer
+
+
 def _without_special(texts: Iterable[str], special: list[str]) -> Iterator[str]:
     for text in texts:
         clean = text
@@ -187,7 +235,7 @@ def _save_tokenizer(tokenizer: Any, spec: dict[str, Any], chat_template: Path, o
         pad_token=spec["pad"],
         eos_token=spec["eos"],
         bos_token=spec["bos"],
-        unk_token=spec["unk"],
+        unk_token=spec.get("unk"),
         padding_side="left",
         clean_up_tokenization_spaces=False,
         extra_special_tokens=spec.get("named", {}),

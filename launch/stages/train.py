@@ -31,6 +31,8 @@ PLUGINS = ["launch.stages.axolotl_watch.WatchPlugin", "launch.stages.axolotl_cpu
 #: Axolotl's keys that say where things are; they are the run's, not the recipe's.
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "config.json",
                    "generation_config.json", "*processor_config.json")  # fmt: skip
+#: Bytes below which a safetensors file holds a header and no weights.
+_EMPTY = 4096
 
 
 def accumulation(recipe: Recipe, site: Site) -> int:
@@ -92,6 +94,8 @@ def environment(recipe: Recipe, run_path: Path) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",  # everything was fetched before: no stage waits for a network
         "MFO_PROGRESS_DIR": str(run_path / "train"),
         envelope.VARIABLE: json.dumps(recipe.table("envelope")),
+        # DeepSpeed otherwise looks for a GPU's libraries first, and may find some that do not work.
+        **({} if recipe.table("shape")["gpus"] else {"DS_ACCELERATOR": "cpu"}),
         **tracking.environment(run_path),
     }
 
@@ -151,13 +155,16 @@ def _merge(run: Run, config: Path, base: Path, env: dict[str, str]) -> Path:
     folder = run.folder("train")
     merged, model = folder / "output" / "merged", folder / "model"
     shutil.rmtree(merged, ignore_errors=True)
-    call(
-        [sys.executable, "-m", "axolotl.cli.merge_sharded_fsdp_weights", str(config)],
-        # One process: what torchrun set for its ranks must not be believed here.
-        {**env, "WANDB_MODE": "disabled"},
-        folder,
-        "merging",
-    )
+    if run.recipe.table("train").get("deepspeed"):
+        _gathered(folder / "output", merged)
+    else:
+        call(
+            [sys.executable, "-m", "axolotl.cli.merge_sharded_fsdp_weights", str(config)],
+            # One process: what torchrun set for its ranks must not be believed here.
+            {**env, "WANDB_MODE": "disabled"},
+            folder,
+            "merging",
+        )
     # Axolotl writes the weights alone; a model folder also needs configuration and tokenizer.
     for pattern in TOKENIZER_FILES:
         for source in (base, folder / "output"):
@@ -166,6 +173,25 @@ def _merge(run: Run, config: Path, base: Path, env: dict[str, str]) -> Path:
     shutil.rmtree(model, ignore_errors=True)
     merged.rename(model)
     return model
+
+
+def _gathered(output: Path, merged: Path) -> None:
+    """Take the weights that DeepSpeed's ranks gathered while saving: there is nothing to merge.
+
+    Raises:
+        KitError: none are there, or only the placeholders of sharded weights.
+    """
+    shards = sorted(output.glob("*.safetensors"))
+    if not shards or all(p.stat().st_size < _EMPTY for p in shards):
+        raise KitError(
+            "DeepSpeed wrote no gathered weights",
+            where=str(output),
+            cause="stage3_gather_16bit_weights_on_model_save is off, or the last save was cut",
+            fix="switch it on in the recipe's train.deepspeed, then mfo resume",
+        )
+    merged.mkdir()
+    for path in [*shards, *output.glob("*.safetensors.index.json")]:
+        path.rename(merged / path.name)
 
 
 def _step(checkpoint: Path | None) -> int:

@@ -36,8 +36,16 @@ def test_committed_files_are_what_the_generator_writes() -> None:
         "run: python -m corpus.pharmacopoeia"
     )
     # Nothing else lies in the two folders, or a run would train on it.
-    found = {p.relative_to(SMOKE).as_posix() for p in SMOKE.glob("*/*")}
+    found = {p.relative_to(SMOKE).as_posix() for p in SMOKE.glob("*/*.jsonl")}
     assert found == set(fresh)
+
+
+def test_the_twins_files_are_what_the_generator_writes_of_one_fact() -> None:
+    root, fresh = SMOKE.parent / "parts" / "twins", pharmacopoeia.list_twin_files()
+    assert {name: (root / name).read_text(encoding="utf-8") for name in fresh} == fresh
+    assert {p.relative_to(root).as_posix() for p in root.glob("*/*.jsonl")} == set(fresh)
+    asked = fresh["benchmarks/medmcqa.jsonl"]
+    assert asked == pharmacopoeia.list_files()["benchmarks/medmcqa.jsonl"], "the smoke recipe's own"
 
 
 def test_committed_data_stays_small() -> None:

@@ -185,6 +185,8 @@ def test_a_wrong_folder_is_refused_before_a_run_is_made(
     (tmp_path / "base" / "config.json").write_text(json.dumps(config))
     code, _, err = call("run", "gemma-3-27b", "--set", f"model.base={tmp_path}/base", "--set",
                         "shape.gpus=0", "--set", "shape.global_batch=2",
+                        "--corpus", recipe.RECIPES / "smoke" / "corpus.toml",
+                        "--benchmarks", recipe.RECIPES / "smoke" / "benchmarks",
                         "--runs", tmp_path / "runs")  # fmt: skip
     assert code == 2
     assert "not the base model of recipe gemma-3-27b" in err
