@@ -89,8 +89,8 @@ def test_an_image_for_another_architecture_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_really_sum() -> None:
     pytest.importorskip("torch")
-    state, words = result(replace(BARE, pins={"torch": "x"}, in_build=True), "all-reduce")
-    assert (state, words) == ("ok", "2 ranks over gloo, as there is no GPU")
+    state, words = result(replace(BARE, pins={"torch": "x"}), "all-reduce")
+    assert (state, "ranks over" in words) == ("ok", True), words
 
 
 def test_each_engine_is_told_platform_time_and_arguments() -> None:
