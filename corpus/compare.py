@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from corpus import blocks, ngrams, tokens
+from corpus import blocks, ngrams, prefilter, tokens
 from corpus.blocks import Grams, Tokens
 from corpus.prompts import Benchmark
-from corpus.rule import MIN_BLOCK, Rule, Run
+from corpus.rule import Rule, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +80,10 @@ class Matcher:
         self.rule, self.tokenizer, self.benchmarks = rule, tokenizer, list(benchmarks)
         prompts = [text for benchmark in benchmarks for text in benchmark.prompts]
         self.prompts = prompts
-        self.index = ngrams.Index(tokens.encode(tokenizer, prompts), rule)
-        self._lengths = np.array([max(1, len(p)) for p in self.index.tokens], dtype=np.int64)
+        self.tokens = tokens.encode(tokenizer, prompts)
+        self.prefilter, self.prefilter_why = prefilter.build(tokenizer, prompts, self.tokens, rule)
+        self._index: ngrams.Index | None = None
+        self._lengths = np.array([max(1, len(p)) for p in self.tokens], dtype=np.int64)
         self.offsets = np.cumsum([0, *(len(b.prompts) for b in benchmarks)])
         self.benchmark_of = np.repeat(
             np.arange(len(benchmarks)), [len(b.prompts) for b in benchmarks]
@@ -115,9 +117,35 @@ class Matcher:
             owners += [(number, which) for which in range(len(read))]
         out.rows = len(ids)
         out.ids = np.frombuffer(b"".join(map(_digest, ids)), dtype=np.uint64)
-        found = self.match(tokens.encode(self.tokenizer, texts), owners)
+        found = self._find(texts, owners)
         out.flagged = [(row, ids[row], best) for row, best in sorted(found.items())]
         return out
+
+    @property
+    def index(self) -> ngrams.Index:
+        """The prompts' grams of tokens; made when a text is first tokenised without its bytes."""
+        if self._index is None:
+            self._index = ngrams.Index(self.tokens, self.rule)
+        return self._index
+
+    def _find(self, texts: list[str], owners: Sequence[tuple[int, int]]) -> dict[int, list[Match]]:
+        """Give what `match` does, tokenising only the texts that may match."""
+        if self.prefilter is None:
+            return self.match(tokens.encode(self.tokenizer, texts), owners)
+        pairs, unknown = self.prefilter.candidates(texts)
+        known = np.unique(pairs.text)
+        ids = tokens.encode(self.tokenizer, [texts[n] for n in known.tolist()])
+        found = self._best(
+            ids,
+            [owners[n] for n in known.tolist()],
+            ngrams.Pairs(np.searchsorted(known, pairs.text), pairs.prompt, pairs.most),
+        )
+        if unknown:
+            ids = tokens.encode(self.tokenizer, [texts[n] for n in unknown])
+            flat, ends = ngrams.flatten(ids)
+            more = self.index.candidates(ngrams.hash_grams(flat), ends)
+            self._best(ids, [owners[n] for n in unknown], more, found)
+        return _by_row(found)
 
     def match(
         self, texts: Sequence[Tokens], owners: Sequence[tuple[int, int]]
@@ -132,9 +160,19 @@ class Matcher:
             row -> its matches, in the order of the benchmarks; rows without one are left out.
         """
         flat, ends = ngrams.flatten(texts)
-        grams = ngrams.hash_grams(flat)
-        pairs = self.index.candidates(grams, ends)
-        best: dict[tuple[int, int], Match] = {}
+        pairs = self.index.candidates(ngrams.hash_grams(flat), ends)
+        return _by_row(self._best(texts, owners, pairs))
+
+    def _best(
+        self,
+        texts: Sequence[Tokens],
+        owners: Sequence[tuple[int, int]],
+        pairs: ngrams.Pairs,
+        best: dict[tuple[int, int], Match] | None = None,
+    ) -> dict[tuple[int, int], Match]:
+        """Check candidates exactly; gives the best match of each (row, benchmark) so far."""
+        best = {} if best is None else best
+        grams: dict[int, Grams] = {}
         # The most promising first: what cannot beat the best so far is not looked at.
         ceiling = pairs.most / self._lengths[pairs.prompt]
         for at in np.argsort(-ceiling, kind="stable").tolist():
@@ -146,19 +184,16 @@ class Matcher:
             hope = (-min(1.0, float(ceiling[at])), within, which)
             if so_far is not None and hope >= so_far.rank:
                 continue
-            begin = int(ends[number])
-            mine = grams[begin : max(begin, int(ends[number + 1]) - MIN_BLOCK + 1)]
-            covered = sum(k for _, _, k in self.blocks(texts[number], mine, prompt))
-            length = len(self.index.tokens[prompt])
+            if number not in grams:
+                grams[number] = ngrams.hash_grams(texts[number])
+            covered = sum(k for _, _, k in self.blocks(texts[number], grams[number], prompt))
+            length = len(self.tokens[prompt])
             if not covered or covered < self.rule.threshold * length:
                 continue
             match = Match(benchmark, within, covered, length, which)
             if so_far is None or match.rank < so_far.rank:
                 best[row, benchmark] = match
-        out: dict[int, list[Match]] = {}
-        for row, benchmark in sorted(best):
-            out.setdefault(row, []).append(best[row, benchmark])
-        return out
+        return best
 
     def blocks(self, text: Tokens, grams: Grams, prompt: int) -> list[Run]:
         """Give the matching blocks of a text and a prompt; none where they share no n-gram.
@@ -168,8 +203,8 @@ class Matcher:
             grams: `hash_grams` of them.
             prompt: its number over all benchmarks.
         """
-        other = self.index.tokens[prompt]
-        found = blocks.runs(text, other, grams, self.index.grams[prompt])
+        other = self.tokens[prompt]
+        found = blocks.runs(text, other, grams, ngrams.hash_grams(other))
         if found is None:
             # Every block is a run, or a part of one; what runs there are decides about the n-gram.
             whole = blocks.blocks_by_difflib(text, other)
@@ -198,6 +233,13 @@ class Matcher:
         )
 
 
+def _by_row(best: dict[tuple[int, int], Match]) -> dict[int, list[Match]]:
+    out: dict[int, list[Match]] = {}
+    for row, benchmark in sorted(best):
+        out.setdefault(row, []).append(best[row, benchmark])
+    return out
+
+
 def _stretch(offsets: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """Give the characters of a block; special tokens stand for none and are passed over."""
     real = [pair for pair in offsets if pair[1] > pair[0]]
@@ -216,7 +258,7 @@ def count_prompts(matcher: Matcher) -> list[dict[str, int]]:
     out = []
     for number, benchmark in enumerate(matcher.benchmarks):
         begin = int(matcher.offsets[number])
-        lengths = [len(t) for t in matcher.index.tokens[begin : begin + len(benchmark.prompts)]]
+        lengths = [len(t) for t in matcher.tokens[begin : begin + len(benchmark.prompts)]]
         out.append(
             {
                 "prompts": len(lengths),

@@ -33,8 +33,8 @@ from corpus.rule import MIN_BLOCK, Rule
 
 #: A gram in more prompts than this may be left out of a prompt's index.
 COMMON = 16
-#: Bits of the table that most grams of ordinary text are turned away by: 2**27 bits are 16 MiB.
-TABLE_BITS = 27
+#: Bits a key of the tables that most grams of ordinary text are turned away by.
+BITS_A_KEY = 32
 
 Ints = npt.NDArray[np.int64]
 
@@ -105,36 +105,72 @@ class Pairs:
     most: Ints
 
 
-class Index:
-    """The prompts' grams.
+class Table:
+    """A small table that turns most hashes away that are not among some.
 
     Args:
-        prompts: token ids of each prompt.
-        rule: threshold and mode.
-
-    Attributes:
-        tokens: of each prompt.
-        grams: hashes of each prompt's MIN_BLOCK-grams.
-        least: T of each prompt.
+        keys: the hashes that are let through.
     """
 
-    def __init__(self, prompts: Sequence[Tokens], rule: Rule) -> None:
-        self.tokens = list(prompts)
-        lengths = [len(p) for p in prompts]
+    def __init__(self, keys: Grams) -> None:
+        bits = max(10, (BITS_A_KEY * len(keys)).bit_length())
+        self._shift = np.uint64(64 - bits)
+        self._bytes = np.zeros(2 ** (bits - 3), dtype=np.uint8)
+        slot = keys >> self._shift
+        bit = np.left_shift(1, slot & np.uint64(7)).astype(np.uint8)
+        np.bitwise_or.at(self._bytes, (slot >> np.uint64(3)).view(np.int64), bit)
+
+    def find(self, hashes: Grams) -> Ints:
+        """Give the places of all hashes that are among the keys, and of a few others."""
+        slot = hashes >> self._shift
+        bits = self._bytes[(slot >> np.uint64(3)).view(np.int64)]
+        bits >>= (slot & np.uint64(7)).astype(np.uint8)
+        bits &= 1
+        return np.flatnonzero(bits)
+
+
+class Coverage:
+    """Which grams stand in which prompts, and how much of a prompt the found ones cover.
+
+    Args:
+        grams: a hash for every MIN_BLOCK-gram of the prompts laid end to end.
+        ends: of the prompts, as `flatten` gives them.
+        rule: threshold and mode.
+        free: which grams count as found in every text.
+
+    Attributes:
+        least: T of each prompt.
+        left_out: tokens of each prompt that count without being looked for.
+        open: whether a prompt is a candidate for every text.
+    """
+
+    def __init__(
+        self,
+        grams: Grams,
+        ends: Ints,
+        rule: Rule,
+        *,
+        free: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        lengths = np.diff(ends).tolist()
+        self.count = len(lengths)
         self.least = np.array([math.ceil(rule.threshold * n) for n in lengths], dtype=np.int64)
-        flat, ends = flatten(self.tokens)
-        every = hash_grams(flat)
-        self.grams = [
-            every[begin : max(begin, end - MIN_BLOCK + 1)] for begin, end in pairwise(ends.tolist())
-        ]
         can = np.array([rule.can_match(n) for n in lengths], dtype=bool)
-        at = np.flatnonzero(inner(len(every), ends))
+        at = np.flatnonzero(inner(len(grams), ends))
         prompt = np.searchsorted(ends, at, side="right") - 1
         at, prompt = at[can[prompt]], prompt[can[prompt]]
         position = at - ends[prompt]
-        self.left_out = np.zeros(len(lengths), dtype=np.int64)
-        keep = self._leave_out(every[at], prompt, position)
-        grams, prompt, position = every[at][keep], prompt[keep], position[keep]
+        given = np.zeros(len(at), dtype=bool) if free is None else free[at]
+        self.left_out = np.zeros(self.count, dtype=np.int64)
+        keep = self._leave_out(grams[at], prompt, position, given)
+        self.open = bool(np.any(can & (self.left_out >= self.least)))
+        grams, prompt, position = grams[at][keep], prompt[keep], position[keep]
+        # Neighbouring grams with one hash are found together: one entry, which covers them all.
+        new = np.ones(len(grams), dtype=bool)
+        new[1:] = (np.diff(grams) != 0) | (np.diff(prompt) != 0) | (np.diff(position) != 1)
+        starts = np.flatnonzero(new)
+        span = np.diff(np.append(starts, len(grams))) + MIN_BLOCK - 1
+        grams, prompt, position = grams[starts], prompt[starts], position[starts]
         order = np.argsort(grams, kind="stable")
         grams = grams[order]
         first = np.flatnonzero(_firsts(grams))
@@ -142,21 +178,21 @@ class Index:
         self.first = np.append(first, len(grams)).astype(np.int64)
         self.prompt = prompt[order].astype(np.int32)
         self.position = position[order].astype(np.int32)
-        self.table = np.zeros(2 ** (TABLE_BITS - 3), dtype=np.uint8)
-        slot = self.keys >> np.uint64(64 - TABLE_BITS)
-        bit = np.left_shift(1, slot & np.uint64(7)).astype(np.uint8)
-        np.bitwise_or.at(self.table, (slot >> np.uint64(3)).astype(np.int64), bit)
+        self.span = span[order].astype(np.int32)
 
-    def _leave_out(self, grams: Grams, prompt: Ints, position: Ints) -> npt.NDArray[np.bool_]:
+    def _leave_out(
+        self, grams: Grams, prompt: Ints, position: Ints, free: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.bool_]:
         """Choose the common grams that are not indexed, and note how many tokens they cover."""
-        keep = np.ones(len(grams), dtype=bool)
+        keep = ~free
         if not len(grams):
             return keep
         order = np.argsort(grams, kind="stable")
         number = np.zeros(len(grams), dtype=np.int64)
         number[order] = np.cumsum(_firsts(grams[order])) - 1
-        pairs = np.sort(number * len(self.tokens) + prompt)
-        spread = np.bincount(pairs[_firsts(pairs)] // len(self.tokens))[number]
+        pairs = np.sort(number * self.count + prompt)
+        spread = np.bincount(pairs[_firsts(pairs)] // self.count)[number]
+        spread[free] = np.iinfo(np.int64).max  # first, and whatever they cover
         common = np.flatnonzero(spread > COMMON)
         edges = np.flatnonzero(np.diff(prompt[common], prepend=-1, append=-1))
         for begin, end in pairwise(edges.tolist()):
@@ -167,30 +203,37 @@ class Index:
             for one in mine[np.argsort(-spread[mine], kind="stable")].tolist():
                 start = int(position[one])
                 more = covered.union(range(start, start + MIN_BLOCK))
-                if len(more) <= limit:
+                if free[one] or len(more) <= limit:
                     covered = more
                     keep[one] = False
             self.left_out[which] = len(covered)
         return keep
 
-    def candidates(self, grams: Grams, ends: Ints) -> Pairs:
-        """Give every (text, prompt) of a batch that the bound does not exclude.
+    def find(self, grams: Grams, table: Table) -> tuple[Ints, Ints]:
+        """Give (index in `grams`, number of the key) of each gram that stands in a prompt.
 
         Args:
-            grams: `hash_grams` of the batch's texts laid end to end.
-            ends: of the texts, as `flatten` gives them.
+            grams: hashes.
+            table: of those keys that they can be.
         """
-        slot = grams >> np.uint64(64 - TABLE_BITS)
-        bits = self.table[(slot >> np.uint64(3)).astype(np.int64)]
-        hit = (bits >> (slot & np.uint64(7)).astype(np.uint8)) & 1
-        at = np.flatnonzero(hit.view(bool) & inner(len(grams), ends))
-        none = np.zeros(0, dtype=np.int64)
+        at = table.find(grams)
         if not len(at) or not len(self.keys):
-            return Pairs(none, none, none)
+            none = np.zeros(0, dtype=np.int64)
+            return none, none
         key = np.minimum(np.searchsorted(self.keys, grams[at]), len(self.keys) - 1)
         same = self.keys[key] == grams[at]
-        at, key = at[same], key[same]
-        text = np.searchsorted(ends, at, side="right") - 1
+        return at[same], key[same]
+
+    def pairs(self, text: Ints, key: Ints) -> Pairs:
+        """Give every (text, prompt) that the bound does not exclude.
+
+        Args:
+            text: number of the text, for each gram that was found in one.
+            key: number of that gram.
+        """
+        none = np.zeros(0, dtype=np.int64)
+        if not len(text):
+            return Pairs(none, none, none)
         # A gram that a text repeats counts once.
         once = np.sort(text * len(self.keys) + key)
         text, key = np.divmod(once[_firsts(once)], len(self.keys))
@@ -200,17 +243,43 @@ class Index:
         entry = np.repeat(self.first[key], many) + within
         prompt = self.prompt[entry].astype(np.int64)
         position = self.position[entry].astype(np.int64)
-        pair = np.repeat(text, many) * len(self.tokens) + prompt
+        pair = np.repeat(text, many) * self.count + prompt
         order = np.lexsort((position, pair))
         pair, position = pair[order], position[order]
-        # Each gram covers 5 tokens, less where the next one of the pair starts before its end.
-        covers = np.full(total, MIN_BLOCK, dtype=np.int64)
+        # Each entry covers its span, less where the next one of the pair starts before its end: an
+        # entry that starts later ends later, too.
+        covers = self.span[entry][order].astype(np.int64)
         new = _firsts(pair)
-        covers[:-1][~new[1:]] = np.minimum(MIN_BLOCK, np.diff(position))[~new[1:]]
+        covers[:-1][~new[1:]] = np.minimum(covers[:-1], np.diff(position))[~new[1:]]
         starts = np.flatnonzero(new)
-        if not len(starts):
-            return Pairs(none, none, none)
-        text, prompt = np.divmod(pair[starts], len(self.tokens))
+        text, prompt = np.divmod(pair[starts], self.count)
         most = np.add.reduceat(covers, starts) + self.left_out[prompt]
         stays = most >= self.least[prompt]
         return Pairs(text[stays], prompt[stays], most[stays])
+
+
+class Index:
+    """The prompts' grams of tokens.
+
+    Args:
+        prompts: token ids of each prompt.
+        rule: threshold and mode.
+
+    """
+
+    def __init__(self, prompts: Sequence[Tokens], rule: Rule) -> None:
+        flat, ends = flatten(prompts)
+        every = hash_grams(flat)
+        self.coverage = Coverage(every, ends, rule)
+        self.table = Table(self.coverage.keys)
+
+    def candidates(self, grams: Grams, ends: Ints) -> Pairs:
+        """Give every (text, prompt) of a batch that the bound does not exclude.
+
+        Args:
+            grams: `hash_grams` of the batch's texts laid end to end.
+            ends: of the texts, as `flatten` gives them.
+        """
+        at, key = self.coverage.find(grams, self.table)
+        within = inner(len(grams), ends)[at]
+        return self.coverage.pairs(np.searchsorted(ends, at[within], side="right") - 1, key[within])
