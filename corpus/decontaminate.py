@@ -14,6 +14,7 @@ corpus.blocks, processes in corpus.stream.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import json
@@ -21,7 +22,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -83,6 +84,7 @@ def decontaminate(
     _check_inputs(train, benchmarks, out)
     loaded = tokens.load(tokenizer)
     matcher = Matcher(rule, loaded, benchmarks)
+    _give_back()
     seen = _Seen(by_file=[Counter(rows=0, removed=0) for _ in train])
     half = out / "train.jsonl.half"
     digest = hashlib.sha256()
@@ -111,6 +113,12 @@ def decontaminate(
                 _remove(out / name)
             raise
     return summary
+
+
+def _give_back() -> None:
+    """Return freed memory to the system, before workers are forked that would share it."""
+    with suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _check_inputs(train: Sequence[Path], benchmarks: Sequence[Benchmark], out: Path) -> None:

@@ -37,6 +37,7 @@ COMMON = 16
 BITS_A_KEY = 32
 
 Ints = npt.NDArray[np.int64]
+Ints32 = npt.NDArray[np.int32]
 
 
 def hash_grams(tokens: Tokens) -> Grams:
@@ -156,10 +157,11 @@ class Coverage:
         self.count = len(lengths)
         self.least = np.array([math.ceil(rule.threshold * n) for n in lengths], dtype=np.int64)
         can = np.array([rule.can_match(n) for n in lengths], dtype=bool)
-        at = np.flatnonzero(inner(len(grams), ends))
-        prompt = np.searchsorted(ends, at, side="right") - 1
+        # Prompts and tokens are counted in 32 bits: the index of a large benchmark stays small.
+        at = np.flatnonzero(inner(len(grams), ends)).astype(np.int32)
+        prompt = (np.searchsorted(ends, at, side="right") - 1).astype(np.int32)
         at, prompt = at[can[prompt]], prompt[can[prompt]]
-        position = at - ends[prompt]
+        position = (at - ends[prompt]).astype(np.int32)
         given = np.zeros(len(at), dtype=bool) if free is None else free[at]
         self.left_out = np.zeros(self.count, dtype=np.int64)
         keep = self._leave_out(grams[at], prompt, position, given)
@@ -176,12 +178,12 @@ class Coverage:
         first = np.flatnonzero(_firsts(grams))
         self.keys = grams[first]
         self.first = np.append(first, len(grams)).astype(np.int64)
-        self.prompt = prompt[order].astype(np.int32)
-        self.position = position[order].astype(np.int32)
+        self.prompt = prompt[order]
+        self.position = position[order]
         self.span = span[order].astype(np.int32)
 
     def _leave_out(
-        self, grams: Grams, prompt: Ints, position: Ints, free: npt.NDArray[np.bool_]
+        self, grams: Grams, prompt: Ints32, position: Ints32, free: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.bool_]:
         """Choose the common grams that are not indexed, and note how many tokens they cover."""
         keep = ~free
@@ -190,9 +192,12 @@ class Coverage:
         order = np.argsort(grams, kind="stable")
         number = np.zeros(len(grams), dtype=np.int64)
         number[order] = np.cumsum(_firsts(grams[order])) - 1
-        pairs = np.sort(number * self.count + prompt)
-        spread = np.bincount(pairs[_firsts(pairs)] // self.count)[number]
-        spread[free] = np.iinfo(np.int64).max  # first, and whatever they cover
+        pairs = number * self.count + prompt
+        pairs.sort()
+        pairs = pairs[_firsts(pairs)] // self.count
+        spread = np.bincount(pairs).astype(np.int32)[number]
+        del order, pairs, number
+        spread[free] = np.iinfo(np.int32).max  # first, and whatever they cover
         common = np.flatnonzero(spread > COMMON)
         edges = np.flatnonzero(np.diff(prompt[common], prepend=-1, append=-1))
         for begin, end in pairwise(edges.tolist()):

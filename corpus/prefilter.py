@@ -113,16 +113,18 @@ class _Written:
     """The prompts' bytes, and where each gram of tokens begins and ends in them."""
 
     def __init__(self, known: surfaces.Surfaces, prompts: Sequence[Tokens]) -> None:
-        flat, self.ends = flatten(prompts)
+        flat = flatten(prompts)[0]
         unique, which = np.unique(flat, return_inverse=True)
+        which = which.astype(np.int32)
         table = list(known.of(unique.tolist()).values())
-        self.text = np.frombuffer(
-            b"".join([table[k] or b"" for k in which.tolist()]) + BETWEEN, dtype=np.uint8
-        )
+        text = bytearray()
+        for start in range(0, len(which), STEP):
+            text += b"".join([table[k] or b"" for k in which[start : start + STEP].tolist()])
+        self.text = np.frombuffer(text + BETWEEN, dtype=np.uint8)
         sizes = np.array([len(part or b"") for part in table], dtype=np.int64)
         self.none = np.array([part is None for part in table], dtype=bool)[which]
-        self.begins = _sums(sizes[which] if len(unique) else np.zeros(0, dtype=np.int64))
-        self.nones = _sums(self.none.astype(np.int64))
+        self.begins = _sums(sizes[which])
+        self.nones = _sums(self.none)
 
     def grams(self, first: Ints) -> tuple[Ints, Ints]:
         """Give (first byte, byte after the last) of grams; of one with gaps, its longest part.
@@ -141,6 +143,26 @@ class _Written:
         return begin, end
 
 
+def _windows(written: _Written) -> tuple[Grams, npt.NDArray[np.bool_], dict[int, Table]]:
+    """Choose a window for each gram: (its hash, whether there is none, tables by width)."""
+    count = max(0, len(written.begins) - MIN_BLOCK)
+    begin, end = written.grams(np.arange(count))
+    where, every = _anchors(written.text)
+    # One more, which lies behind every gram: there is always a next one.
+    where, every = np.append(where, len(written.text)), np.append(every, np.uint64(0))
+    near = np.searchsorted(where, begin)
+    hashes, todo = every[near], where[near] + WIDTHS[0] > end
+    del where, every, near
+    tables = {0: Table(hashes[~todo])}
+    for width in WIDTHS:
+        mine = np.flatnonzero(todo & (end - begin >= width))
+        if len(mine):
+            hashes[mine] = _hash_at(written.text, width, begin[mine])
+            tables[width] = Table(hashes[mine])
+            todo[mine] = False
+    return hashes, todo, tables
+
+
 class Prefilter:
     """Prompts' windows; made by `build`.
 
@@ -156,22 +178,9 @@ class Prefilter:
 
     def __init__(self, known: surfaces.Surfaces, prompts: Sequence[Tokens], rule: Rule) -> None:
         self.surfaces = known
-        written = _Written(known, prompts)
-        count = max(0, len(written.begins) - MIN_BLOCK)
-        begin, end = written.grams(np.arange(count))
-        where, hashes = _anchors(written.text)
-        # One more, which lies behind every gram: there is always a next one.
-        where, hashes = np.append(where, len(written.text)), np.append(hashes, np.uint64(0))
-        near = np.searchsorted(where, begin)
-        hashes, todo = hashes[near], where[near] + WIDTHS[0] > end
-        self.tables = {0: Table(hashes[~todo])}
-        for width in WIDTHS:
-            mine = np.flatnonzero(todo & (end - begin >= width))
-            if len(mine):
-                hashes[mine] = _hash_at(written.text, width, begin[mine])
-                self.tables[width] = Table(hashes[mine])
-                todo[mine] = False
-        self.coverage = Coverage(hashes, written.ends, rule, free=todo)
+        hashes, free, self.tables = _windows(_Written(known, prompts))
+        ends = _sums(np.array([len(p) for p in prompts], dtype=np.int64))
+        self.coverage = Coverage(hashes, ends, rule, free=free)
 
     def candidates(self, texts: Sequence[str]) -> tuple[Pairs, list[int]]:
         """Give every (text, prompt) that the bound does not exclude.
@@ -207,7 +216,7 @@ class Prefilter:
                 yield self.coverage.find(hashes, table)
 
 
-def _sums(values: Ints) -> Ints:
+def _sums(values: npt.NDArray[Any]) -> Ints:
     out = np.zeros(len(values) + 1, dtype=np.int64)
     np.cumsum(values, out=out[1:])
     return out

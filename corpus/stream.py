@@ -1,6 +1,6 @@
 """Rows as raw lines, a chunk at a time, checked here or in worker processes, in order.
 
-Memory does not grow with the corpus: at any time there are a few chunks of a few MiB in flight.
+Memory does not grow with the corpus: at any time there are a few chunks of a MiB in flight.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from corpus.sources import Source, read
 
 #: A chunk ends at whichever comes first.
 CHUNK_ROWS = 1024
-CHUNK_BYTES = 4 * 2**20
+CHUNK_BYTES = 2**20
 #: Chunks that each worker may have waiting for it or for its turn to be written.
-AHEAD = 3
+AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
