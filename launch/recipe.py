@@ -40,7 +40,13 @@ SCHEMA: dict[str, dict[str, type]] = {
         "seed": int,
         "weights": str,
     },
-    "corpus": {"sources": str, "components": list, "decontaminate": str, "revision": str},
+    "corpus": {
+        "sources": str,
+        "components": list,
+        "decontaminate": str,
+        "threshold": float,
+        "revision": str,
+    },
     "shape": {"global_batch": int, "gpus": int},
     "envelope": {"rise": float, "ceilings": list, "window": int},
     "eval": {

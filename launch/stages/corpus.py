@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from corpus import sources
 from corpus.prepare import prepare
+from corpus.rule import Rule
 from launch.errors import KitError
-from launch.files import sha256_file, write_json
+from launch.files import read_json, sha256_file, write_json
 
 if TYPE_CHECKING:
     from launch.recipe import Recipe
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 OFF = "off"
 MODES = (OFF, "correct", "faithful")
+#: Removed rows that the run's report names.
+NAMED = 10
 
 
 def _found(run: Run) -> list[sources.Source]:
@@ -51,6 +54,12 @@ def decontamination(recipe: Recipe) -> str:
     return mode
 
 
+def _rule(recipe: Recipe) -> Rule:
+    """The recipe's rule; the published threshold where it names none."""
+    return Rule(decontamination(recipe), threshold=float(recipe.table("corpus").get(
+        "threshold", Rule.threshold)))  # fmt: skip
+
+
 def inputs(run: Run) -> dict[str, Any]:
     """The bytes of every component, their order, and what they are held against."""
     found = _found(run)
@@ -64,6 +73,7 @@ def inputs(run: Run) -> dict[str, Any]:
 
         out["decontaminate"] = {
             "mode": mode,
+            "threshold": _rule(run.recipe).threshold,
             "benchmarks": {n: sha256_file(p) for n, p in benchmark_files(run.recipe).items()},
             "tokenizer": base_model_identity(run.recipe),
         }
@@ -82,22 +92,40 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     mode = decontamination(run.recipe)
     print(f"decontamination: {mode}, as corpus.decontaminate says", flush=True)
     files: dict[Path, str | None] = {}
-    rows = summary["rows"]
+    facts: dict[str, Any] = {"rows": summary["rows"]}
     if mode != OFF:
-        summary, files = _decontaminate(run, mode, summary)
-        rows = summary["decontamination"]["kept"]
+        summary, files = _decontaminate(run, summary)
+        removed = summary["decontamination"]
+        facts = {"rows": removed["kept"], "decontamination": _facts(run, removed)}
     files[folder / "train.jsonl"] = summary["sha256"]
     files[folder / "summary.json"] = None
-    return files, {"sha256": summary["sha256"], "rows": rows}
+    return files, {"sha256": summary["sha256"], **facts}
+
+
+def _facts(run: Run, removed: dict[str, Any]) -> dict[str, Any]:
+    """What the run's own report says of decontamination; the whole is in corpus/decontaminate."""
+    out = run.folder("corpus") / "decontaminate"
+    found = []
+    for name in removed["benchmarks"]:
+        report = read_json(out / "reports" / f"{name}.json") or {}
+        found += [f"{row} (stands in {name}, item {item + 1})" for row, item in report.items()]
+    more = [f"and {len(found) - NAMED:,} more"] if len(found) > NAMED else []
+    return {
+        "mode": removed["rule"]["mode"],
+        "threshold": removed["rule"]["threshold"],
+        "rows before": removed["rows"],
+        "rows removed": removed["removed"],
+        "removed": "; ".join([*found[:NAMED], *more]) or "none",
+        "page": str((out / "contamination.html").relative_to(run.path)),
+    }
 
 
 def _decontaminate(
-    run: Run, mode: str, prepared: dict[str, Any]
+    run: Run, prepared: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[Path, str | None]]:
     """Put the kept rows in train.jsonl's place; gives the summary and the other files."""
     from corpus import prompts
     from corpus.decontaminate import decontaminate
-    from corpus.rule import Rule
     from launch.corpus_commands import choose_workers
     from launch.preflight.fetch import base_model
     from launch.stages.evaluate import benchmark_files
@@ -109,7 +137,7 @@ def _decontaminate(
     workers, why = choose_workers(whole.stat().st_size)
     print(f"decontamination: {workers} workers, {why}", flush=True)
     removed = decontaminate(
-        [whole], found, base_model(run.recipe, run.site), out, Rule(mode), workers=workers,
+        [whole], found, base_model(run.recipe, run.site), out, _rule(run.recipe), workers=workers,
         on_progress=lambda _, rows, gone: print(f"{rows:,} rows, {gone:,} removed", flush=True),
     )  # fmt: skip
     (out / "train.jsonl").rename(folder / "train.jsonl")

@@ -130,7 +130,11 @@ def provenance(run: Run) -> dict[str, Any]:
         "seed": train.get("seed"),
         "kit": run.spec["kit"],
         "packages": run.spec["packages"],
-        "corpus": {k: v for k, v in run.facts("corpus").items() if k in ("sha256", "rows")},
+        "corpus": {
+            k: v
+            for k, v in run.facts("corpus").items()
+            if k in ("sha256", "rows", "decontamination")
+        },
         "weights": {"sha256": run.facts("train").get("weights")},
         "notes": list(run.spec.get("decisions", [])),
     }

@@ -264,3 +264,17 @@ def test_prompts_are_built_from_native_schemas(tmp_path: Path) -> None:
     for wrong in ("file.jsonl", "=x", "a/b=x", "../a=x"):
         with pytest.raises(KitError):
             prompts.parse(wrong)
+
+
+def test_a_turn_of_ten_megabytes_is_compared_like_any_other(
+    tmp_path: Path, tokenizer: Path
+) -> None:
+    long = "a b c d " * 1_300_000
+    rows = [row("clean", long), row("found", long + QUESTION), row("short", "a b")]
+    summary, kept, report = run(tmp_path, tokenizer, rows)
+    assert len(dump(rows[0])) > 10_000_000
+    assert report == {"found": 0}
+    assert [json.loads(line)["id"] for line in kept] == ["clean", "short"]
+    page = (tmp_path / "out" / "contamination.html").stat().st_size
+    assert page < 100_000  # shown shortened
+    assert summary["removed"] == 1

@@ -147,3 +147,19 @@ def test_benchmarks_ask_in_unseen_wording(corpus: list[dict[str, Any]]) -> None:
                 blocks = matcher.get_matching_blocks()
                 shared = sum(block.size for block in blocks if block.size >= 5)
                 assert shared < 0.5 * len(words), (prompts[index], prompt)
+
+
+def test_the_planted_row_quotes_a_benchmark_and_is_the_last_one_trained_on() -> None:
+    """Decontamination has something to find; the rows before it, and so the weights, stay."""
+    import tomllib
+
+    from corpus.prompts import read as prompts
+
+    components = tomllib.loads((SMOKE / "corpus.toml").read_text())["components"]
+    assert list(components)[-1] == "planted"
+    assert components["planted"]["path"] == "planted.jsonl"  # not where the tokenizer is learned
+    (planted,) = read("planted.jsonl")
+    asked = turns(planted)[0][1]
+    assert [p in asked for p in prompts("medqa", SMOKE / "benchmarks/medqa.jsonl").prompts].count(
+        True
+    ) == 1
