@@ -1,7 +1,7 @@
 """Real builds of the real Dockerfile, with a small lock and a Debian base.
 
-One native build (a minute) belongs to every run of the tests. The long part, emulated arm64 and
-Apptainer, is one command:   MFO_IMAGES=all pytest -m images
+They take minutes, so they are asked for:   MFO_IMAGES=native pytest -m images
+With emulated arm64 and Apptainer as well:   MFO_IMAGES=all pytest -m images
 """
 
 import json
