@@ -209,6 +209,7 @@ def _summarise(
         "rows_without_user_turn": seen.textless,
         "rows_with_broken_text": seen.broken_text,
         "repeated_ids": repeated,
+        "tokenised": matcher.prefilter_why,
         "rule": {**asdict(matcher.rule), "least_block": MIN_BLOCK},
         "tokenizer": {"path": str(tokenizer), "sha256": _sha256(tokens.find(tokenizer))},
         "train": [

@@ -25,7 +25,7 @@ from corpus.sources import Source, read
 
 #: A chunk ends at whichever comes first.
 CHUNK_ROWS = 1024
-CHUNK_BYTES = 2**20
+CHUNK_BYTES = 2**19
 #: Chunks that each worker may have waiting for it or for its turn to be written.
 AHEAD = 2
 

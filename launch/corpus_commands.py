@@ -83,6 +83,7 @@ def _print(console: Console, summary: dict[str, Any], out: Path) -> None:
         f"{summary['removed']:,} of {summary['rows']:,} rows removed "
         f"({summary['rule']['mode']}), {summary['kept']:,} kept"
     )
+    console.print(summary["tokenised"], style="dim", markup=False, soft_wrap=True)
     notes = {
         "rows_without_user_turn": "rows without a user's turn that the rule reads: kept",
         "rows_with_broken_text": "rows with broken characters: compared with � in their place",

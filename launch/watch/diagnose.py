@@ -76,7 +76,7 @@ RULES = (
     Rule("not-fetched", r"LocalEntryNotFoundError|OfflineModeIsEnabled|couldn't connect to "
          r"'https://huggingface|outgoing traffic has been disabled|Cannot find (the )?cached",
          "something was not fetched before, and the job may not fetch it",
-         "on a machine with a network: hf download REPOSITORY, into the site's HF_HOME"),
+         "on a machine with a network: mfo fetch RECIPE --site SITE"),
     Rule("wrong-image", r"[Ee]xec format error|unrecognized option '--(container|environment)"
          r"|No module named '?submitit|executable file not found in \$PATH|pyxis: .*(fail|error)"
          r"|(unable|could not) to open (image|container)|apptainer: (command )?not found"
