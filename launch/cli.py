@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from typing import Any
 
@@ -31,13 +32,15 @@ Tab completion: eval "$(_MFO_COMPLETE=bash_source mfo)"  (or zsh_source, fish_so
 """
 
 
-#: The help page's parts, in the order in which one meets them; what is in none comes last.
-PARTS = {
-    "Run": ("run", "resume", "status", "logs", "cancel", "diagnose"),
-    "Before a run": ("recipes", "recipe", "site", "doctor", "plan", "fetch", "corpus", "image"),
-    "Judge": ("verify", "report", "audit", "calibrate"),
-    "Hand on": ("bundle", "check-bundle", "card", "push", "sync"),
-}
+#: All commands, in the parts of the help page and in the order in which one meets them.
+PARTS: dict[str, tuple[click.Command, ...]] = {
+    "Run": (runs.run, runs.resume, runs.status, runs.logs, runs.cancel, runs.diagnose),
+    "Before a run": (recipes.recipes, recipes.recipe, sites.site, sites.doctor, fetching.fetch,
+                     corpus.corpus, images.image),
+    "Judge": (verdicts.verify, verdicts.report, verdicts.audit, verdicts.calibrate),
+    "Hand on": (publishing.bundle, publishing.check_bundle, publishing.card, publishing.push,
+                publishing.sync),
+}  # fmt: skip
 
 
 class Kit(click.Group):
@@ -45,13 +48,9 @@ class Kit(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the commands in PARTS."""
-        placed = {name for names in PARTS.values() for name in names}
-        rest = [name for name in self.commands if name not in placed]
-        for title, names in {**PARTS, "More": tuple(rest)}.items():
-            there = [(n, self.commands[n]) for n in names if n in self.commands]
-            if there:
-                with formatter.section(title):
-                    formatter.write_dl([(n, c.get_short_help_str(64)) for n, c in there])
+        for title, commands in PARTS.items():
+            with formatter.section(title):
+                formatter.write_dl([(str(c.name), c.get_short_help_str(64)) for c in commands])
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Keep the order of definition."""
@@ -106,14 +105,5 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-COMMANDS: tuple[click.Command, ...] = (
-    runs.run, runs.resume, runs.status, runs.logs, runs.cancel, runs.diagnose,
-    recipes.recipes, recipes.recipe,
-    sites.doctor, sites.site,
-    images.image,
-    fetching.fetch, corpus.corpus,
-    verdicts.verify, verdicts.report, verdicts.audit, verdicts.calibrate,
-    publishing.bundle, publishing.check_bundle, publishing.card, publishing.push, publishing.sync,
-)  # fmt: skip
-for command in COMMANDS:
+for command in itertools.chain(*PARTS.values()):
     mfo.add_command(command)
