@@ -34,7 +34,7 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
     from launch import run as run_folder
     from launch import site as sites
     from launch.preflight import choices
-    from launch.preflight.wanted import freeze
+    from launch.preflight.wanted import fetch_command, freeze, look
     from launch.slurm_commands import shaped
 
     site = shaped(sites.load(site_name), nodes)
@@ -42,8 +42,12 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
         recipe_name, [parse_setting(s) for s in settings], **shorthands
     )
     if dry:
-        recipe, tied = freeze(recipe, site, choices.FULL, strict=False)
-        dry_run(recipe, site, [*decisions, *tied], seeds=seeds)
+        recipe, said = look(recipe, site, choices.FULL)
+        decisions += [
+            words if there else f"NOT FETCHED: {words}; next: {fetch_command(recipe, site)}"
+            for there, words in said
+        ]
+        dry_run(recipe, site, decisions, seeds=seeds)
         return 0
     decisions += choices.decide(recipe, site, choices.FULL)
     recipe, tied = freeze(recipe, site, choices.FULL)

@@ -66,11 +66,9 @@ def fetched(recipe_name: str, site: Site) -> list[Check]:
     from launch.preflight import choices, wanted
 
     recipe = recipes.load(recipe_name)
-    _, said = wanted.freeze(recipe, site, choices.FULL, strict=False)
-    bad = "NOT FETCHED: "
-    out = [Check("fail", line.removeprefix(bad).split("; next: ")[0],
-                 wanted.fetch_command(recipe, site))
-           if line.startswith(bad) else Check("ok", line) for line in said]  # fmt: skip
+    _, said = wanted.look(recipe, site, choices.FULL)
+    out = [Check("ok", words) if there else Check("fail", words, wanted.fetch_command(recipe, site))
+           for there, words in said]  # fmt: skip
     return out or [Check("ok", f"{recipe.name} needs nothing from elsewhere")]
 
 

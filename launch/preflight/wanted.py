@@ -11,7 +11,7 @@ import copy
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ BENCHMARKS = RECIPES / "benchmarks.toml"
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 #: What `mfo fetch --only` takes.
 PARTS = ("corpus", "model", "benchmarks", "graders", "upstream")
+_Tie = Callable[[Recipe, Site, dict[str, Any]], list[str]]
 
 
 def fetch_command(recipe: Recipe, site: Site) -> str:
@@ -131,16 +132,13 @@ def _graders(found: dict[str, Entry]) -> list[Wanted]:
 # --- a run reads what was fetched ---------------------------------------------------------------
 
 
-def freeze(
-    recipe: Recipe, site: Site, stages: Iterable[str], *, strict: bool = True
-) -> tuple[Recipe, list[str]]:
+def freeze(recipe: Recipe, site: Site, stages: Iterable[str]) -> tuple[Recipe, list[str]]:
     """Tie a recipe to what was fetched.
 
     Args:
         recipe: with branches, and "hub" where its benchmarks are the fetched ones.
         site: in whose cache it was fetched.
         stages: of the run; only what they read has to be there.
-        strict: refuse what was not fetched; otherwise it is said, for a dry run.
 
     Returns:
         The recipe with model.revision, corpus.revision, eval.benchmark_files and
@@ -150,21 +148,35 @@ def freeze(
         KitError: something was not fetched, or has changed since.
     """
     data, said = copy.deepcopy(recipe.data), []
+    for tie in _ties(recipe, stages):
+        said += tie(recipe, site, data)
+    return Recipe(recipe.name, data, recipe.lineage, recipe.settings), said
+
+
+def look(
+    recipe: Recipe, site: Site, stages: Iterable[str]
+) -> tuple[Recipe, list[tuple[bool, str]]]:
+    """Tie a recipe to as much of it as was fetched, and refuse nothing.
+
+    Returns:
+        The recipe as of `freeze`, and for each thing whether it is there and what is said of it.
+    """
+    data, said = copy.deepcopy(recipe.data), []
+    for tie in _ties(recipe, stages):
+        try:
+            said += [(True, line) for line in tie(recipe, site, data)]
+        except ACTIONABLE as error:
+            said.append((False, error.what))
+    return Recipe(recipe.name, data, recipe.lineage, recipe.settings), said
+
+
+def _ties(recipe: Recipe, stages: Iterable[str]) -> list[_Tie]:
     ties = [
         ("corpus" in stages, _tie_corpus),
         ("train" in stages or recipe.table("eval")["base"], _tie_model),
         ("evaluate" in stages, _tie_benchmarks),
     ]
-    for needed, tie in ties:
-        if not needed:
-            continue
-        try:
-            said += tie(recipe, site, data)
-        except ACTIONABLE as error:
-            if strict:
-                raise
-            said.append(f"NOT FETCHED: {error.what}; next: {fetch_command(recipe, site)}")
-    return Recipe(recipe.name, data, recipe.lineage, recipe.settings), said
+    return [tie for needed, tie in ties if needed]
 
 
 def _tie_corpus(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[str]:
