@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from checks.benchmarks import jsonl
 from checks.benchmarks.client import Call, Client, Reply
 from checks.errors import KitError
 
@@ -177,31 +178,9 @@ def read_rows(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
         KitError: naming file and line, where the file is missing, empty, not UTF-8 or not JSON
             objects.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise KitError(
-            f"the {what} cannot be read: {error.strerror}",
-            where=str(path),
-            fix="check the path; mfo fetch brings what a recipe names",
-        ) from None
     found = False
-    for number, line in enumerate(data.split(b"\n"), 1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            row = json.loads(line.decode("utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise KitError(
-                f"line {number} of the {what} is not JSON in UTF-8",
-                where=where,
-                cause=f"{error}; or the file was cut",
-                fix="fetch the file again",
-            ) from None
-        if not isinstance(row, dict):
-            raise KitError(f"line {number} of the {what} is not a JSON object", where=where)
+    for number, row in jsonl.read_rows(path, what):
         found = True
-        yield where, row
+        yield f"{path}:{number}", row
     if not found:
         raise KitError(f"the {what} is empty", where=str(path), fix="fetch the file again")

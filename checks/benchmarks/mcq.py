@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from checks.benchmarks.jsonl import read_rows
 from checks.errors import KitError
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -87,7 +88,7 @@ def read_benchmark(path: Path, benchmark: str | None = None) -> list[Question]:
     selected = _read_selection(path)
     questions: list[Question] = []
     seen: dict[str, int] = {}
-    for number, row in _read_rows(path):
+    for number, row in read_rows(path, "benchmark file"):
         where = f"{path}:{number}"
         schema = _detect_schema(row, benchmark, where)
         benchmark = benchmark or schema
@@ -174,47 +175,6 @@ def _read_selection(path: Path) -> set[str] | None:
             cause=f"{error}; it must be a JSON list of ids",
             fix="fetch it again, or remove it to take every item",
         ) from error
-
-
-def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Give each row with its line number; blank lines are passed over."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise KitError(
-            "The benchmark file cannot be read.",
-            where=str(path),
-            cause=str(error.strerror),
-            fix="check the path; fetch the file if it is not there",
-        ) from error
-    for number, line in enumerate(raw.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            row = json.loads(line.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise KitError(
-                f"Line {number} is not UTF-8 (byte {error.start + 1} of the line).",
-                where=where,
-                cause="the file was saved in another encoding, or is not text",
-                fix="convert it, for example: iconv -f latin1 -t utf-8",
-            ) from error
-        except ValueError as error:
-            raise KitError(
-                f"Line {number} is not JSON.",
-                where=where,
-                cause=f"{error}; a JSONL file has one whole object a line",
-                fix="fetch the file again, or correct the line",
-            ) from error
-        if not isinstance(row, dict):
-            raise KitError(
-                f"Line {number} is not a JSON object.",
-                where=where,
-                cause=f"it is a {type(row).__name__}",
-                fix="write one object a line",
-            )
-        yield number, row
 
 
 def _detect_schema(row: dict[str, Any], expected: str | None, where: str) -> str:
