@@ -11,7 +11,7 @@ from faulty import FaultyServer, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checks.benchmarks import moove
+from checks.benchmarks import moove, moove_scores
 from checks.benchmarks.client import Client, Endpoint
 from checks.benchmarks.judging import Protocol
 from checks.benchmarks.moove import Judgement, Ruling, Vignette, read_ruling
@@ -43,7 +43,7 @@ def judged(*pairs: tuple[str | None, str | None]) -> list[Judgement]:
 
 def test_rates_by_hand() -> None:
     """Won in both orders, tied in one, lost in both, and once the first answer won twice."""
-    found = moove.summarise(
+    found = moove_scores.summarise(
         judged(("first", "second"), ("tie", "second"), ("second", "first"), ("first", "first")),
         CRITERIA, Protocol(),
     )  # fmt: skip
@@ -63,7 +63,7 @@ RULING = st.sampled_from(["first", "second", "tie", None])
 @given(st.lists(st.tuples(RULING, RULING), min_size=1, max_size=20).filter(
     lambda pairs: any(r is not None for pair in pairs for r in pair)))  # fmt: skip
 def test_rates_agree_with_the_plain_implementation(pairs: list[Any]) -> None:
-    found = moove.summarise(judged(*pairs), CRITERIA, Protocol())
+    found = moove_scores.summarise(judged(*pairs), CRITERIA, Protocol())
     for key, value in plain_scores.moove(pairs).items():
         assert found[key] == pytest.approx(float(value), abs=1e-12)
     assert found["win"] + found["tie"] + found["loss"] == pytest.approx(1)
@@ -76,9 +76,9 @@ def test_rates_agree_with_the_plain_implementation(pairs: list[Any]) -> None:
 @given(st.lists(st.tuples(RULING, RULING), min_size=1, max_size=20).filter(
     lambda pairs: any(r is not None for pair in pairs for r in pair)))  # fmt: skip
 def test_the_other_models_view_is_the_mirror(pairs: list[Any]) -> None:
-    ours = moove.summarise(judged(*pairs), CRITERIA, Protocol())
+    ours = moove_scores.summarise(judged(*pairs), CRITERIA, Protocol())
     # Seen from the other side, the ruling with "theirs first" is the one with ours first.
-    theirs = moove.summarise(judged(*((b, a) for a, b in pairs)), CRITERIA, Protocol())
+    theirs = moove_scores.summarise(judged(*((b, a) for a, b in pairs)), CRITERIA, Protocol())
     assert ours["preferred"] == pytest.approx(1 - theirs["preferred"])
     assert ours["win"] == theirs["loss"]
     assert ours["position_bias"]["size"] == pytest.approx(theirs["position_bias"]["size"])
@@ -86,7 +86,7 @@ def test_the_other_models_view_is_the_mirror(pairs: list[Any]) -> None:
 
 def test_nothing_read_is_an_error_and_not_a_rate() -> None:
     with pytest.raises(KitError, match="no ruling"):
-        moove.summarise(judged((None, None)), CRITERIA, Protocol())
+        moove_scores.summarise(judged((None, None)), CRITERIA, Protocol())
 
 
 # --- position bias --------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def biased_pairs(first_bias: float, count: int = 400) -> list[Judgement]:
 
 
 def test_a_judge_biased_by_20_points_is_reported_with_its_size() -> None:
-    bias = moove.summarise(biased_pairs(0.2), CRITERIA, Protocol())["position_bias"]
+    bias = moove_scores.summarise(biased_pairs(0.2), CRITERIA, Protocol())["position_bias"]
     assert bias["biased"] is True
     assert bias["towards"] == "first"
     assert bias["size"] == pytest.approx(0.2, abs=0.04)
@@ -116,11 +116,11 @@ def test_a_judge_biased_by_20_points_is_reported_with_its_size() -> None:
 
 
 def test_a_fair_judge_is_not_called_biased_and_a_hopeless_one_is() -> None:
-    assert moove.summarise(biased_pairs(0.0), CRITERIA, Protocol())["position_bias"] == {
+    assert moove_scores.summarise(biased_pairs(0.0), CRITERIA, Protocol())["position_bias"] == {
         "size": 0.0, "interval": None, "biased": False, "towards": "neither", "pairs": 400,
         "both_orders": True,
     }  # fmt: skip
-    always = moove.summarise(judged(*[("first", "first")] * 9), CRITERIA, Protocol())
+    always = moove_scores.summarise(judged(*[("first", "first")] * 9), CRITERIA, Protocol())
     assert (always["position_bias"]["size"], always["position_bias"]["biased"]) == (1.0, True)
     assert always["preferred"] == 0.5, "both orders take the bias out of the rate"
 
@@ -182,11 +182,11 @@ def test_every_pair_is_judged_in_both_orders(tmp_path: Path) -> None:
     rules = Rules(KEY, list(CRITERIA))
     sets, found, asked = ask(tmp_path, rules.reply, Protocol(), MINE, OTHER)
     assert asked == 6
-    items = moove.to_items(sets, MINE, OTHER, found, "moove", Protocol())
+    items = moove_scores.to_items(sets, MINE, OTHER, found, "moove", Protocol())
     assert [i.score for i in items] == [1.0, 0.0, 0.5]
     write_items(tmp_path / "moove.jsonl", items)
     assert read_items(tmp_path / "moove.jsonl")[0].extra["against"] == OTHER[0]
-    summary = moove.summarise(found, CRITERIA, Protocol())
+    summary = moove_scores.summarise(found, CRITERIA, Protocol())
     assert summary["criteria"]["Reasoning"]["difference"] == pytest.approx(0, abs=1e-9)
     assert summary["criteria"]["Reasoning"]["n"] == 6
     assert (summary["consistent"], summary["position_bias"]["size"]) == (1.0, 0.0)
@@ -219,12 +219,12 @@ def test_a_ruling_that_stays_unread_is_no_vote(tmp_path: Path) -> None:
     sets, found, asked = ask(tmp_path, reply, Protocol(), MINE, OTHER)
     assert asked == 6 + 3
     assert [j.tries for j in found] == [1, 1, 1, 1, 4, 1]
-    summary = moove.summarise(found, CRITERIA, Protocol())
+    summary = moove_scores.summarise(found, CRITERIA, Protocol())
     assert (summary["unread"], summary["rulings"]) == (1, 6)
     assert summary["win"] + summary["loss"] + summary["tie"] == pytest.approx(1)
-    items = moove.to_items(sets, MINE, OTHER, found, "moove", Protocol())
+    items = moove_scores.to_items(sets, MINE, OTHER, found, "moove", Protocol())
     assert [i.score for i in items] == [1.0, 0.0, 0.5]
-    strict = moove.to_items(sets, MINE, OTHER, found, "moove", Protocol(name="strict"))
+    strict = moove_scores.to_items(sets, MINE, OTHER, found, "moove", Protocol(name="strict"))
     assert [i.score for i in strict] == [1.0, 0.0, None]
     assert strict[2].unparsed
 
@@ -240,7 +240,7 @@ def test_agreement_with_people_by_hand() -> None:
         Vignette(str(n), "?", ("a", "b"), vote)  # type: ignore[arg-type]
         for n, vote in enumerate(votes)
     ]
-    found = moove.agreement(sets, judged(*rulings))
+    found = moove_scores.agreement(sets, judged(*rulings))
     assert found is not None
     assert (found["n"], found["agree"]) == (50, 0.7)
     assert found["kappa"] == pytest.approx(0.4)
@@ -249,9 +249,9 @@ def test_agreement_with_people_by_hand() -> None:
 
 def test_agreement_without_votes_or_without_variety() -> None:
     plain = [Vignette("0", "?")]
-    assert moove.agreement(plain, judged(("first", "second"))) is None
+    assert moove_scores.agreement(plain, judged(("first", "second"))) is None
     voted = [Vignette("0", "?", ("a", "b"), "first")]
-    found = moove.agreement(voted, judged(("first", "second")))
+    found = moove_scores.agreement(voted, judged(("first", "second")))
     assert found is not None
     assert (found["agree"], found["kappa"]) == (1.0, None)
 
