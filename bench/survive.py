@@ -40,8 +40,9 @@ PATIENCE_S = 900
 
 
 def step(run: Run) -> int:
+    """The step that training is at, also where it has gone back to a checkpoint."""
     rows = read_jsonl(run.folder("train") / "progress.jsonl")
-    return max((r["step"] for r in rows if "loss" in r), default=0)
+    return next((r["step"] for r in reversed(rows) if "loss" in r), 0)
 
 
 def until(true: Callable[[], object], what: str, seconds: float = PATIENCE_S) -> None:
@@ -198,9 +199,9 @@ def one_run(slurm: RealSlurm, place: Path, smoke: str, turn: int) -> dict[str, o
     attempts = run.folder("train") / "attempts.jsonl"
     # Another order in each turn, so that each fault meets the run at other steps.
     for fault, due in zip([*WAY[turn % 6 :], *WAY[: turn % 6]], STEPS, strict=True):
-        until(lambda due=due: last(run) >= due, f"step {due}")  # type: ignore[misc]
+        until(lambda due=due: step(run) >= due, f"step {due}")  # type: ignore[misc]
         number = str(chain.job_number(run, "train"))
-        at, tries = last(run), len(read_jsonl(attempts))
+        at, tries = step(run), len(read_jsonl(attempts))
         if fault == "launcher killed":
             launcher.kill()
             launcher.wait()
@@ -219,12 +220,6 @@ def one_run(slurm: RealSlurm, place: Path, smoke: str, turn: int) -> dict[str, o
            "seconds": round(time.monotonic() - begun)}  # fmt: skip
     shutil.rmtree(run.path)
     return out
-
-
-def last(run: Run) -> int:
-    """The step that training is at, also where it has gone back to a checkpoint."""
-    rows = read_jsonl(run.folder("train") / "progress.jsonl")
-    return next((r["step"] for r in reversed(rows) if "loss" in r), 0)
 
 
 def main() -> None:

@@ -55,13 +55,14 @@ def status(name: str | None, runs: Path, as_json: bool) -> None:
 
 
 def _show_one(view: dict[str, Any], found: Run, *, silent: bool) -> None:
-    from launch.watch.state import training
+    from launch.watch.state import Training
 
     click.echo(f"{view['run']}  {view['state']}\n{view['path']}")
     for stage, state in view["stages"].items():
         more = view["details"][stage]
         words = ""
-        if stage == "train" and (at := training(found)):
+        if stage == "train" and view["training"]:
+            at = Training(**view["training"])
             words = at.words() + (
                 f", next checkpoint at step {at.next_save}" if at.next_save else ""
             )

@@ -27,9 +27,10 @@ DEFAULT_MIN = {"corpus": 120, "train": 720, "evaluate": 360, "judge": 30}
 #: A signal that comes while Python still starts must not end the job; the kit's handler, once it is
 #: there, takes the place of this. (coreutils 8.31 or newer)
 DEAF = "env --ignore-signal=USR2,TERM"
+#: Folder where training asks for a requeue, by a file of this job and restart.
+REQUEUE_DIR = "MFO_REQUEUE_DIR"
 #: Runs on the node, outside any container, when the script ends. Cancelled jobs are left alone:
 #: Slurm would requeue those as well.
-REQUEUE_DIR = "MFO_REQUEUE_DIR"
 REQUEUE = """\
 # There is no scontrol inside a container: training leaves a file, and this shell requeues the job.
 requeue() {

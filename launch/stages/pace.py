@@ -44,7 +44,7 @@ class Pace:
         if self._last is not None:
             self._seen += 1
             took = now - self._last
-            # A running mean that forgets: preemption on a shared file system comes and goes.
+            # A running mean that forgets: a slow file system or a busy node comes and goes.
             known = self._seen > WARM and self.step_s > 0
             self.step_s = 0.8 * self.step_s + 0.2 * took if known else took
         self._last = now
