@@ -48,7 +48,7 @@ def evaluate(
 
     Args:
         model: a folder that AutoModelForCausalLM and AutoTokenizer load (safetensors).
-        benchmarks: name to file, as mcq.find_benchmarks gives them.
+        benchmarks: name to file, as kinds.find_benchmarks gives them.
         items_dir: receives one file a benchmark, each in one move.
         limit: items per benchmark, a random sample drawn with `seed`; 0: all.
         batch_size: prompts generated at once.

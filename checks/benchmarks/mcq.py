@@ -122,44 +122,6 @@ def read_benchmark(path: Path, benchmark: str | None = None) -> list[Question]:
     return questions
 
 
-def find_benchmarks(folder: Path) -> dict[str, Path]:
-    """Find the benchmark files of a folder by the beginning of their names.
-
-    `medqa.jsonl` and `medqa_test.jsonl` are both MedQA. Other files are left alone.
-
-    Raises:
-        KitError: no such folder, no benchmark in it, or two files for one benchmark.
-    """
-    if not folder.is_dir():
-        raise KitError(
-            "The folder of benchmarks is not there.",
-            where=str(folder),
-            cause="a misspelt path, or the files have not been fetched",
-            fix="give a folder of JSONL files in the benchmarks' native schemas",
-        )
-    found: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.jsonl")):
-        name = re.split(r"[^a-z]", path.name.lower(), maxsplit=1)[0]
-        if name not in _FIELDS:
-            continue
-        if name in found:
-            raise KitError(
-                f"Two files claim to be {name}: {found[name].name} and {path.name}.",
-                where=str(folder),
-                cause="a benchmark is found by the beginning of its file's name",
-                fix="keep one of the two in this folder",
-            )
-        found[name] = path
-    if not found:
-        raise KitError(
-            "No benchmark is in this folder.",
-            where=str(folder),
-            cause=f"file names must begin with {', '.join(BENCHMARKS)} and end in .jsonl",
-            fix="rename the files, or give another folder",
-        )
-    return {name: found[name] for name in BENCHMARKS if name in found}
-
-
 def _read_selection(path: Path) -> set[str] | None:
     name = re.split(r"[^a-z]", path.name.lower(), maxsplit=1)[0]
     listing = path.with_name(f"{name}_test_pubids.json")

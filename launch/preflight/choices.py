@@ -61,7 +61,7 @@ def resolve(
 
 
 def _other_benchmarks(recipe: Recipe, folder: Path) -> tuple[list[tuple[str, Any]], list[str]]:
-    from checks.benchmarks.mcq import find_benchmarks
+    from checks.benchmarks.kinds import find_benchmarks
 
     found = find_benchmarks(folder)
     wanted = [n for n in recipe.table("eval")["benchmarks"] if n in found]
@@ -152,7 +152,7 @@ def check_inputs(recipe: Recipe, site: Site, stages: list[str]) -> None:
         KitError: a local base model is not the recipe's, the corpus is not there, a benchmark file
             is broken or of another schema, or the published table has no such model or benchmark.
     """
-    from checks.benchmarks.mcq import read_benchmark
+    from checks.benchmarks import kinds
     from checks.tables import load_table
     from corpus import sources
     from launch.preflight.dims import check_folder
@@ -170,7 +170,7 @@ def check_inputs(recipe: Recipe, site: Site, stages: list[str]) -> None:
             revision=table.get("revision"),
         )  # fmt: skip
     for name, path in benchmark_files(recipe).items():
-        read_benchmark(path, name)
+        kinds.check(name, path)
     published = recipe.table("published")
     row = load_table(published["table"]).model(published["model"])
     missing = [n for n in recipe.table("eval")["benchmarks"] if n not in row.scores]

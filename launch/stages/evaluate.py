@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from checks.benchmarks import mcq
+from checks.benchmarks import kinds
 from launch.errors import KitError, nearest
 from launch.files import digest, sha256_file, write_json
 from launch.preflight import fetch
@@ -32,7 +32,7 @@ def benchmark_files(recipe: Recipe) -> dict[str, Path]:
             fix=f"mfo fetch {recipe.name}, or --benchmarks FOLDER with their JSONL files (native "
             "schemas)",
         )
-    found = mcq.find_benchmarks(Path(folder))
+    found = kinds.find_benchmarks(Path(folder))
     missing = [name for name in table["benchmarks"] if name not in found]
     if missing:
         raise KitError(
@@ -81,32 +81,58 @@ def inputs(run: Run) -> dict[str, Any]:
     return out
 
 
+def models(run: Run) -> dict[str, Path]:
+    """The models that are scored, by what they are called here, in order."""
+    out = {"trained": weights(run)}
+    if run.recipe.table("eval")["base"]:
+        out = {"base": fetch.base_model(run.recipe, run.site), **out}
+    return out
+
+
+def items_folder(run: Run, which: str) -> Path:
+    """Where a model's scored items lie."""
+    return run.items if which == "trained" else run.folder("evaluate") / which
+
+
 def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     """Write items/<benchmark>.jsonl, evaluate/base/… for the base model, and summary.json."""
-    from checks.benchmarks.harness import evaluate
-
     # Set before any framework is imported: nothing here may wait for a network.
     os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})
-    folder, table = run.folder("evaluate"), run.recipe.table("eval")
-    names = benchmark_files(run.recipe)
+    folder, names = run.folder("evaluate"), benchmark_files(run.recipe)
+    choice = {n: p for n, p in names.items() if kinds.kind(n) == kinds.CHOICE}
+    files, summary = multiple_choice(run, models(run), choice)
+    write_json(folder / "summary.json", summary)
+    files[folder / "summary.json"] = None
+    return files, {"summary": summary["trained"]}
+
+
+def multiple_choice(
+    run: Run, models: dict[str, Path], names: dict[str, Path]
+) -> tuple[dict[Path, str | None], dict[str, Any]]:
+    """Score models on multiple-choice benchmarks; gives the files of items, and numbers by model.
+
+    Args:
+        run: whose protocol and folders.
+        models: folders of weights by name.
+        names: files of benchmarks by name; none: nothing is loaded.
+    """
+    from checks.benchmarks.harness import evaluate
+
+    table = run.recipe.table("eval")
     protocol = {
         key: table[key]
         for key in ("limit", "seed", "batch_size", "max_gen_toks", "max_length", "dtype",
                     "chat_template")
     }  # fmt: skip
-    models = {"trained": (weights(run), run.items)}
-    if table["base"]:
-        models = {"base": (fetch.base_model(run.recipe, run.site), folder / "base"), **models}
-    summary: dict[str, Any] = {}
+    summary: dict[str, Any] = {which: {} for which in models}
     files: dict[Path, str | None] = {}
-    for number, (which, (model, items)) in enumerate(models.items()):
+    for number, (which, model) in enumerate(models.items() if names else ()):
+        items = items_folder(run, which)
         items.mkdir(exist_ok=True, parents=True)
         progress = {"model": which, "done": number, "of": len(models)}
-        write_json(folder / "progress.json", progress)
+        write_json(run.folder("evaluate") / "progress.json", progress)
         summary[which] = evaluate(
             model, names, items, device=None, log=lambda line: print(line, flush=True), **protocol
         )
         files.update({items / f"{name}.jsonl": None for name in names})
-    write_json(folder / "summary.json", summary)
-    files[folder / "summary.json"] = None
-    return files, {"summary": summary["trained"]}
+    return files, summary

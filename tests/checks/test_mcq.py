@@ -59,21 +59,6 @@ def test_published_selection_restricts_pubmedqa(tmp_path: Path) -> None:
         mcq.read_benchmark(path)
 
 
-def test_benchmarks_are_found_by_prefix(tmp_path: Path) -> None:
-    for name in ("medqa_test.jsonl", "medxpertqa_text_sample.jsonl", "notes.jsonl", "medqa.txt"):
-        (tmp_path / name).touch()
-    assert mcq.find_benchmarks(tmp_path) == {
-        "medqa": tmp_path / "medqa_test.jsonl",
-        "medxpertqa": tmp_path / "medxpertqa_text_sample.jsonl",
-    }
-    (tmp_path / "medqa.jsonl").touch()
-    with pytest.raises(KitError, match="Two files claim to be medqa"):
-        mcq.find_benchmarks(tmp_path)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(KitError, match="No benchmark"):
-        mcq.find_benchmarks(tmp_path / "empty")
-
-
 def _no_label(row: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in row.items() if k != "label"}
 

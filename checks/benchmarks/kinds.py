@@ -1,0 +1,96 @@
+"""The benchmarks by name: how each is scored, and which file of a folder is whose.
+
+choice   a letter is read out of the answer (mcq.py, harness.py)
+rubric   a grader goes through a rubric, criterion by criterion (healthbench.py)
+pairs    a judge compares the answer with another model's (moove.py)
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from checks.benchmarks import mcq
+from checks.errors import KitError
+
+__all__ = ["CHOICE", "JUDGED", "KINDS", "PAIRS", "RUBRIC", "check", "find_benchmarks", "kind"]
+
+CHOICE, RUBRIC, PAIRS = "choice", "rubric", "pairs"
+#: Kinds that another model decides on.
+JUDGED = (RUBRIC, PAIRS)
+#: Every benchmark that the kit reads, in the order in which they are shown.
+KINDS = {
+    **dict.fromkeys(mcq.BENCHMARKS, CHOICE),
+    "healthbench": RUBRIC,
+    "healthbench_hard": RUBRIC,
+    "healthbench_consensus": RUBRIC,
+    "auto_moove": PAIRS,
+}
+
+
+def kind(name: str) -> str:
+    """Say how a benchmark is scored; a name that is not known counts as multiple choice."""
+    return KINDS.get(name, CHOICE)
+
+
+def check(name: str, path: Path) -> int:
+    """Read a benchmark's file as its evaluation will; gives the number of items.
+
+    Raises:
+        KitError: naming the line, for whatever could not be asked or scored.
+    """
+    if kind(name) == RUBRIC:
+        from checks.benchmarks.healthbench import read_conversations
+
+        return len(read_conversations(path))
+    if kind(name) == PAIRS:
+        from checks.benchmarks.moove import read_vignettes
+
+        return len(read_vignettes(path)[0])
+    return len(mcq.read_benchmark(path, name))
+
+
+def find_benchmarks(folder: Path) -> dict[str, Path]:
+    """Find the benchmark files of a folder by the beginning of their names.
+
+    `medqa.jsonl` and `medqa_test.jsonl` are both MedQA, `healthbench_hard.jsonl` is HealthBench
+    Hard and not HealthBench. Other files are left alone.
+
+    Raises:
+        KitError: no such folder, no benchmark in it, or two files for one benchmark.
+    """
+    if not folder.is_dir():
+        raise KitError(
+            "The folder of benchmarks is not there.",
+            where=str(folder),
+            cause="a misspelt path, or the files have not been fetched",
+            fix="give a folder of JSONL files in the benchmarks' native schemas",
+        )
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("*.jsonl")):
+        name = _whose(path)
+        if name is None:
+            continue
+        if name in found:
+            raise KitError(
+                f"Two files claim to be {name}: {found[name].name} and {path.name}.",
+                where=str(folder),
+                cause="a benchmark is found by the beginning of its file's name",
+                fix="keep one of the two in this folder",
+            )
+        found[name] = path
+    if not found:
+        raise KitError(
+            "No benchmark is in this folder.",
+            where=str(folder),
+            cause=f"file names must begin with {', '.join(KINDS)} and end in .jsonl",
+            fix="rename the files, or give another folder",
+        )
+    return {name: found[name] for name in KINDS if name in found}
+
+
+def _whose(path: Path) -> str | None:
+    """Give the longest name of a benchmark that a file's name begins with, as a whole word."""
+    stem = path.stem.lower().replace("-", "_")
+    fitting = [n for n in KINDS if re.match(rf"{re.escape(n)}(?![a-z])", stem)]
+    return max(fitting, key=len, default=None)
