@@ -34,7 +34,8 @@ Tab completion: eval "$(_MFO_COMPLETE=bash_source mfo)"  (or zsh_source, fish_so
 
 #: All commands, in the parts of the help page and in the order in which one meets them.
 PARTS: dict[str, tuple[click.Command, ...]] = {
-    "Run": (runs.run, runs.resume, runs.status, runs.logs, runs.cancel, runs.diagnose),
+    "Run": (runs.run, runs.resume, runs.status, runs.logs, runs.compare, runs.cancel,
+            runs.diagnose),
     "Before a run": (recipes.recipes, recipes.recipe, sites.site, sites.doctor, fetching.fetch,
                      corpus.corpus, images.image),
     "Judge": (verdicts.verify, verdicts.report, verdicts.audit, verdicts.calibrate),

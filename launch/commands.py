@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +31,12 @@ def _console(*, stderr: bool = False) -> Console:
 
 def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands: dict[str, Any],
         dry: bool, runs: Path, as_json: bool, *, nodes: int | None = None,
-        detach: bool = False, seeds: int = 1) -> int:  # fmt: skip
-    """Make a run, or one for each seed, and walk it; gives the exit code."""
+        detach: bool = False, seeds: int = 1, compare: str | None = None) -> int:  # fmt: skip
+    """Make a run, or one for each seed, and walk it; gives the exit code.
+
+    Args:
+        compare: a run whose loss curve is shown beside the new one's.
+    """
     from launch import run as run_folder
     from launch import site as sites
     from launch.preflight import choices
@@ -38,6 +44,7 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
     from launch.slurm_commands import shaped
 
     site = shaped(sites.load(site_name), nodes)
+    beside = None if compare is None else _beside(compare, runs, alone=seeds == 1 and not detach)
     recipe, decisions = choices.resolve(
         recipe_name, [parse_setting(s) for s in settings], **shorthands
     )
@@ -68,7 +75,43 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
         first = int(recipe.table("train").get("seed", 0))
         return run_seeds([again(first + n) for n in range(seeds)], as_json, detach=detach)
     made = run_folder.create(recipe, site, choices.FULL, decisions, runs.resolve())
-    return walk_and_show(made, as_json, detach=detach)
+    if beside is None:
+        return walk_and_show(made, as_json, detach=detach)
+    try:
+        return walk_and_show(made, as_json)
+    finally:  # a training that failed is what one wants to compare most
+        _compare_after(made, beside, as_json)
+
+
+def _compare_after(made: Run, beside: Run, as_json: bool) -> None:
+    """Show a new run's losses beside another's; whether that works does not decide the run."""
+    from launch import compare_commands
+
+    with contextlib.redirect_stdout(sys.stderr if as_json else sys.stdout):
+        try:
+            click.echo("")
+            compare_commands.show(made, beside)
+        except KitError as error:
+            click.echo(f"not compared: {error}")
+
+
+def _beside(name: str, runs: Path, *, alone: bool) -> Run:
+    """Find the run to compare with, before anything is spent.
+
+    Raises:
+        KitError: it is not there, has no loss curve, or nobody will wait for the new run.
+    """
+    from launch import compare
+    from launch.run import find
+
+    if not alone:
+        raise KitError(
+            "--compare waits for one run to end; --seeds and --detach do not",
+            fix="mfo compare RUN RUN afterwards",
+        )
+    found = find(name, runs)
+    compare.read(found)
+    return found
 
 
 def dry_run(recipe: Recipe, site: Site, decisions: list[str], *, seeds: int = 1) -> None:

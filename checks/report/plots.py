@@ -26,7 +26,7 @@ def forest(rows: Sequence[Mapping[str, Any]], width: int) -> str:
         rows: the benchmarks of verdict.json.
         width: of the figure, in pixels.
     """
-    scale = _Scale(_values(rows), left=8, right=width - 8, low_limit=0, high_limit=100)
+    scale = Scale(_values(rows), left=8, right=width - 8, low_limit=0, high_limit=100)
     height = ROW * len(rows) + 34
     parts = []
     bottom = ROW * len(rows) + 4
@@ -35,12 +35,12 @@ def forest(rows: Sequence[Mapping[str, Any]], width: int) -> str:
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{bottom}"/>')
         parts.append(
             f'<text class="tick" x="{x:.1f}" y="{bottom + 18}" '
-            f'text-anchor="{_anchor(x, width)}">{tick:g}%</text>'
+            f'text-anchor="{anchor(x, width)}">{tick:g}%</text>'
         )
     for number, row in enumerate(rows):
         parts += _forest_row(row, ROW * number, width, scale)
     said = "; ".join(_said(row) for row in rows)
-    return _svg(width, height, "Scores against the published ones", said, parts)
+    return svg(width, height, "Scores against the published ones", said, parts)
 
 
 def _values(rows: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -55,7 +55,7 @@ def _values(rows: Sequence[Mapping[str, Any]]) -> list[float]:
     return values or [0.0, 100.0]
 
 
-def _forest_row(row: Mapping[str, Any], top: int, width: int, scale: _Scale) -> list[str]:
+def _forest_row(row: Mapping[str, Any], top: int, width: int, scale: Scale) -> list[str]:
     digits, middle = row["decimals"], top + 38
     name = f'<text class="name" x="8" y="{top + 18}">{escape(row["title"])}</text>'
     word = (
@@ -131,8 +131,8 @@ def loss_curve(points: Sequence[Mapping[str, Any]], width: int) -> str:
         stride = len(finite) / MOST_POINTS
         finite = [finite[int(i * stride)] for i in range(MOST_POINTS)] + [finite[-1]]
     height, bottom, left = 240, 204, 44
-    across = _Scale([p[0] for p in finite], left=left, right=width - 12, exact=True)
-    up = _Scale([0.0, *(p[1] for p in finite)], left=bottom, right=14)
+    across = Scale([p[0] for p in finite], left=left, right=width - 12, exact=True)
+    up = Scale([0.0, *(p[1] for p in finite)], left=bottom, right=14)
     parts = []
     for tick in up.ticks(5):
         y = up(tick)
@@ -146,7 +146,7 @@ def loss_curve(points: Sequence[Mapping[str, Any]], width: int) -> str:
         x = across(tick)
         parts.append(
             f'<text class="tick" x="{x:.1f}" y="{bottom + 18}" '
-            f'text-anchor="{_anchor(x, width)}">{tick:g}</text>'
+            f'text-anchor="{anchor(x, width)}">{tick:g}</text>'
         )
     parts.append(
         f'<text class="tick" x="{width - 12}" y="{height - 2}" text-anchor="end">step</text>'
@@ -156,7 +156,7 @@ def loss_curve(points: Sequence[Mapping[str, Any]], width: int) -> str:
     x, y = finite[-1]
     said = loss_ends(points)
     parts.append(f'<circle class="curve-end" cx="{across(x):.1f}" cy="{up(y):.1f}" r="3.5"/>')
-    return _svg(width, height, "Training loss", said, parts)
+    return svg(width, height, "Training loss", said, parts)
 
 
 def loss_ends(points: Sequence[Mapping[str, Any]]) -> str:
@@ -178,13 +178,14 @@ def _finite(points: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     ]
 
 
-def _anchor(x: float, width: int) -> str:
+def anchor(x: float, width: int) -> str:
+    """Give the text-anchor that keeps a label at x inside a figure."""
     if x < 20:
         return "start"
     return "end" if x > width - 24 else "middle"
 
 
-class _Scale:
+class Scale:
     """Maps values to pixels, on round bounds unless told to be exact."""
 
     def __init__(
@@ -225,7 +226,8 @@ def _round_step(rough: float) -> float:
     return next(m * power for m in (1, 2, 5, 10) if m * power >= rough - 1e-12)
 
 
-def _svg(width: int, height: int, title: str, said: str, parts: Sequence[str]) -> str:
+def svg(width: int, height: int, title: str, said: str, parts: Sequence[str]) -> str:
+    """Put a figure's parts together, with words for those who do not see it."""
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="{escape(f"{title}: {said}")}">' + "".join(parts) + "</svg>"

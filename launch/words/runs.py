@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from launch.words.options import JSON, RUN, RUNS, complete_recipes, complete_sites
+from launch.words.options import (
+    JSON,
+    RUN,
+    RUNS,
+    complete_recipes,
+    complete_runs,
+    complete_sites,
+)
 
 
 @click.command()
@@ -28,11 +35,13 @@ from launch.words.options import JSON, RUN, RUNS, complete_recipes, complete_sit
 @click.option("--limit", type=click.IntRange(min=0), help="Items per benchmark, drawn at random.")
 @click.option("--nodes", type=click.IntRange(min=1), help="Nodes of the training stage (Slurm).")
 @click.option("--detach", is_flag=True, help="On Slurm: submit and return, do not watch.")
+@click.option("--compare", metavar="RUN", shell_complete=complete_runs,
+              help="Then hold its loss curve against RUN's, as mfo compare does.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print what would be run, exactly; run nothing.")
 @RUNS
 @JSON
 def run(recipe: str, site: str, settings: tuple[str, ...], dry_run: bool, runs: Path,
-        as_json: bool, nodes: int | None, detach: bool, seeds: int,
+        as_json: bool, nodes: int | None, detach: bool, seeds: int, compare: str | None,
         **shorthands: Any) -> None:  # fmt: skip
     """Walk a recipe through all its stages to a verdict.
 
@@ -44,7 +53,7 @@ def run(recipe: str, site: str, settings: tuple[str, ...], dry_run: bool, runs: 
     from launch import commands
 
     sys.exit(commands.run(recipe, site, settings, shorthands, dry_run, runs, as_json,
-                          nodes=nodes, detach=detach, seeds=seeds))  # fmt: skip
+                          nodes=nodes, detach=detach, seeds=seeds, compare=compare))  # fmt: skip
 
 
 @click.command()
@@ -89,6 +98,27 @@ def logs(run: str | None, stage: str | None, follow: bool, rank: int | None, run
     from launch import watch_commands
 
     watch_commands.logs(run, stage, follow, runs, rank)
+
+
+@click.command()
+@click.argument("one", metavar="RUN", shell_complete=complete_runs)
+@click.argument("other", metavar="RUN", shell_complete=complete_runs)
+@click.option("--bound", type=click.FloatRange(min=0), default=0.01, show_default=True,
+              help="Difference of the loss, in nats a token, beyond which they part.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False),
+              help="Write the page (.html) or the figure (.svg) here.")  # fmt: skip
+@RUNS
+@JSON
+def compare(one: str, other: str, bound: float, out: Path | None, runs: Path,
+            as_json: bool) -> None:  # fmt: skip
+    """Compare two runs' losses, step by step.
+
+    Says where they part, to the last digit and beyond the bound, and what is frozen differently
+    in them. Exits 1 if they part beyond the bound.
+    """
+    from launch import compare_commands
+
+    sys.exit(compare_commands.compare(one, other, runs, bound=bound, out=out, as_json=as_json))
 
 
 @click.command()
