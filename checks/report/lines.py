@@ -105,7 +105,7 @@ def chart(
                      f'text-anchor="{anchor(across(at), width)}">{text}</text>')  # fmt: skip
     parts.append(f'<text class="tick" x="{width - 12}" y="{height - 4}" text-anchor="end">'
                  f"{escape(x.label)}</text>")  # fmt: skip
-    parts.append(f'<text class="tick" x="0" y="{height - 4}">{escape(y.label)} (upright)</text>')
+    parts.append(f'<text class="tick" x="0" y="{height - 4}">↑ {escape(y.label)}</text>')
     for where, words in marks:
         at = across(x.at(where))
         parts.append(f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{bottom}">'
@@ -117,7 +117,7 @@ def chart(
         parts.append(f'<line class="s s{tone}" x1="{names}" x2="{names + 18}" y1="9" y2="9"/>'
                      if not one.dots else f'<circle class="d{tone}" cx="{names + 9}" cy="9" r="3"/>')  # fmt: skip  # noqa: E501
         parts.append(f'<text class="tick" x="{names + 23}" y="13">{escape(one.label)}</text>')
-        names += 34 + round(6.6 * len(one.label))
+        names += 34 + round(7.4 * len(one.label))
     said = "; ".join(f"{one.label}: {_ends(one)}" for one in series)
     return svg(width, height, title, said, parts)
 
@@ -142,9 +142,14 @@ def _drawn(
     for point in [*points, (math.nan, math.nan)]:
         if _finite(point):
             piece.append(f"{across(point[0]):.1f},{up(point[1]):.1f}")
-        elif piece:  # a gap is not bridged: what is not a number was not measured
+            continue
+        # A gap is not bridged: what is not a number was not measured.
+        if len(piece) == 1:
+            x, _, y = piece[0].partition(",")
+            out.append(f'<circle class="d{tone}" cx="{x}" cy="{y}" r="2"/>')
+        elif piece:
             out.append(f'<polyline class="s s{tone}" points="{" ".join(piece)}"/>')
-            piece = []
+        piece = []
     return out
 
 

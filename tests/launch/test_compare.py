@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -195,3 +196,18 @@ def test_no_shared_step_is_an_error_of_its_own() -> None:
         compare.compare(
             compare.Curve("a", {1: {"loss": 1.0}}), compare.Curve("b", {2: {"loss": 1.0}})
         )
+
+
+def test_a_figure_bridges_no_gap_and_logarithms_need_what_is_above_0() -> None:
+    from checks.report.lines import Axis, Series, chart, standalone
+
+    nan = float("nan")
+    points = [(1, 1.0), (2, 10.0), (3, nan), (4, 100.0), (5, 0.0), (6, 5.0), (7, 7.0)]
+    figure = chart(
+        [Series("<a>", points)], x=Axis("x"), y=Axis("y", log=True), width=400, title="t"
+    )
+    assert figure.count("<polyline") == 2
+    assert figure.count('<circle class="d0"') == 1, "a point between two gaps is seen as well"
+    assert "&lt;a&gt;" in figure
+    assert chart([Series("a", [(1, nan)])], x=Axis("x"), y=Axis("y"), width=400, title="t") == ""
+    assert ElementTree.fromstring(standalone(figure)).tag.endswith("svg")  # noqa: S314  our own
