@@ -79,9 +79,13 @@ def axolotl_config(
 
 
 def command(site: Site, config: Path) -> list[str]:
-    """Give the torchrun command of one node."""
+    """Give the torchrun command of one node.
+
+    Its ranks meet at this address: left to itself torchrun gives them the host's name, which a
+    container's own is often not known by, and then they wait for minutes and fail.
+    """
     return [
-        sys.executable, "-m", "torch.distributed.run", "--standalone",
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1",
         f"--nnodes={site.nodes}", f"--nproc-per-node={site.processes_per_node}",
         "-m", "axolotl.cli.train", str(config),
     ]  # fmt: skip

@@ -3,6 +3,8 @@
 import json
 import platform
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,10 +89,33 @@ def test_an_image_for_another_architecture_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_really_sum() -> None:
+def test_two_processes_sum_also_where_the_host_s_name_is_unknown(tmp_path: Path) -> None:
+    """As in a build, whose host is called by the container's number."""
     pytest.importorskip("torch")
+    alone = ["unshare", "--user", "--map-root-user", "--uts", "sh", "-c",
+             'hostname afac2c0291ad && exec "$@"', "sh"]  # fmt: skip
+    if not shutil.which("unshare") or subprocess.run([*alone, "true"]).returncode:
+        pytest.skip("a process cannot have a host name of its own here")
+    shutil.copyfile(ROOM / "images.toml", tmp_path / "images.toml")
+    (tmp_path / "lock").mkdir()
+    (tmp_path / "lock" / "lock.toml").write_text(f'python = "{MINOR}"\n')
+    (tmp_path / "lock" / f"{platform.machine()}.txt").write_text("torch==2.13.0\n")
+    words = [*alone, sys.executable, selftest.__file__, "--home", str(tmp_path), "--in-build",
+             "--only", "all-reduce"]  # fmt: skip
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.stdout.startswith("ok    all-reduce  2 ranks over gloo, as there is no GPU"), (
+        done.stdout + done.stderr
+    )
+
+
+def test_a_sum_that_fails_names_the_first_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr(selftest, "__file__", "/no/such/file.py")
+    said = "E1125 can't open file\nRuntimeError: planted\nChildFailedError: the summary\n"
+    assert selftest._first(said) == "RuntimeError: planted"
+    assert selftest._first("no word of it\nlast") == "last"
     state, words = result(replace(BARE, pins={"torch": "x"}), "all-reduce")
-    assert (state, "ranks over" in words) == ("ok", True), words
+    assert (state, "exit code 1" in words) == ("fail", True), words
 
 
 def test_each_engine_is_told_platform_time_and_arguments() -> None:
