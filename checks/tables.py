@@ -30,14 +30,14 @@ key that is known: a mistyped key must not quietly take a number out of the comp
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import hashlib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from checks.errors import KitError
+from checks.table import Average, Benchmark, Comparison, ModelRow, Score, Table, nearest
+from checks.tables_parse import Parser
 
 __all__ = [
     "Average",
@@ -54,132 +54,6 @@ __all__ = [
 ]
 
 PUBLISHED = Path(__file__).parent / "published"
-METRICS = ("accuracy", "mean")
-DIRECTIONS = ("higher", "lower")
-PLUS_MINUS = ("standard error", "95% interval", "not stated")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Benchmark:
-    """A column: how many items, what is counted, how far a score may be off.
-
-    Attributes:
-        key: its name in the file and in the items, such as ``medqa``.
-        title: its name for readers.
-        items: number of items in the published evaluation; None where it is not known.
-        decimals: decimals as printed.
-        metric: ``accuracy`` or ``mean``.
-        margin: points; None where the rule of the tier decides.
-        margin_why: why this margin.
-        chance: per cent that guessing scores; None where it is not known.
-        direction: whether ``higher`` or ``lower`` is better.
-        sha256: of the file of items, where it was published.
-        source: where the column was read, if not where the table was.
-    """
-
-    key: str
-    title: str
-    items: int | None = None
-    decimals: int = 2
-    metric: str = "accuracy"
-    margin: float | None = None
-    margin_why: str = ""
-    chance: float | None = None
-    direction: str = "higher"
-    sha256: str = ""
-    source: str = ""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Score:
-    """A cell: per cent, with the published ± and the scores of single seeds where given."""
-
-    value: float
-    pm: float | None = None
-    seeds: tuple[float, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Average:
-    """An average cell: per cent, over which benchmarks, with its ± and its gain over the base."""
-
-    value: float
-    over: tuple[str, ...]
-    pm: float | None = None
-    gain: float | None = None
-    name: str = "average"
-    decimals: int = 2
-    source: str = ""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ModelRow:
-    """A row: one model's scores, averages and gains (points over the base)."""
-
-    name: str
-    base: str | None
-    scores: Mapping[str, Score]
-    averages: tuple[Average, ...] = ()
-    gains: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    source: str = ""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Comparison:
-    """One model held against another by a judge: wins, ties and losses in per cent.
-
-    ``preferred`` is the published share of wins plus half the ties; None where not published.
-    """
-
-    name: str
-    model: str
-    against: str
-    win: float
-    tie: float
-    loss: float
-    preferred: float | None = None
-    decimals: int = 1
-    items: int | None = None
-    source: str = ""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Table:
-    """A published table.
-
-    Attributes:
-        name: the file's name without its ending.
-        source: where the numbers were read.
-        plus_minus: what the published ± means, one of ``PLUS_MINUS``.
-        benchmarks: key -> column.
-        models: name -> row.
-        comparisons: the pairwise comparisons.
-        sha256: of the file.
-    """
-
-    name: str
-    source: str
-    plus_minus: str
-    benchmarks: Mapping[str, Benchmark]
-    models: Mapping[str, ModelRow]
-    comparisons: tuple[Comparison, ...] = ()
-    sha256: str = ""
-
-    @property
-    def rubric(self) -> frozenset[str]:
-        """Benchmarks that average rubric scores, which may be below 0."""
-        return frozenset(k for k, column in self.benchmarks.items() if column.metric == "mean")
-
-    def model(self, name: str) -> ModelRow:
-        """Give a model's row, or an error that names the nearest rows."""
-        if name not in self.models:
-            raise KitError(
-                f"the table {self.name} has no model {name!r}",
-                where=self.name,
-                cause=nearest(name, self.models),
-                fix=f"it has: {', '.join(self.models)}",
-            )
-        return self.models[name]
 
 
 def table_names() -> list[str]:
@@ -236,15 +110,6 @@ def load_table(name_or_path: str | Path) -> Table:
     )
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known names are nearest to one that is not known; empty where none is near."""
-    lower = {k.lower(): k for k in known}
-    close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(repr(lower[c]) for c in close)}?" if close else ""
-
-
 def parse_table(raw: Mapping[str, object], *, name: str, where: str, digest: str = "") -> Table:
     """Check the parsed TOML of a table and give the table."""
-    from checks.tables_parse import Parser
-
     return Parser(where).table(raw, name, digest)

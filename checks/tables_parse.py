@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 
 from checks.errors import KitError
-from checks.tables import (
+from checks.table import (
     DIRECTIONS,
     METRICS,
     PLUS_MINUS,

@@ -22,14 +22,14 @@ def run_seeds(runs: list[Run], as_json: bool, *, detach: bool = False) -> int:
     Returns:
         The exit code of the first run that did not reproduce, else 0.
     """
-    from launch import commands
+    from launch import walk
 
     codes = []
     if runs[0].site.scheduler == "slurm":
         _submit(runs, as_json)
         codes = [] if detach else [_wait(run, as_json) for run in runs]
     else:
-        codes = [commands.walk_and_show(run, as_json) for run in runs]
+        codes = [walk.walk_and_show(run, as_json) for run in runs]
     names = " ".join(run.name for run in runs)
     click.echo(f"next:  mfo verify {names} judges all seeds together", err=as_json)
     return next((code for code in codes if code), 0)
@@ -55,9 +55,9 @@ def _submit(runs: list[Run], as_json: bool) -> None:
 def _wait(run: Run, as_json: bool) -> int:
     from rich.console import Console
 
-    from launch import commands
+    from launch import walk
     from launch.slurm_commands import watch
 
     console = Console(stderr=as_json, highlight=False)
     code = watch(run, console)
-    return commands.show(run, as_json) if code is None else code
+    return walk.show(run, as_json) if code is None else code

@@ -77,9 +77,9 @@ def _scored(run: Run) -> None:
 def _verify_weights(weights: Path, runs: Path, as_json: bool, given: dict[str, Any]) -> int:
     from launch import run as run_folder
     from launch import site as sites
-    from launch.commands import walk_and_show
     from launch.preflight import choices
     from launch.preflight.wanted import freeze
+    from launch.walk import walk_and_show
 
     if not weights.is_dir():
         raise KitError("there is no such folder of weights", where=str(weights))

@@ -63,9 +63,9 @@ def submit(run: Run) -> dict[str, str]:
     Raises:
         KitError: jobs of this run are alive, Slurm is not here or does not answer, sbatch refused.
     """
-    from launch import pipeline
+    from launch.stages import execution
 
-    missing = [s for s in run.stages if not pipeline.finished(run, s)]
+    missing = [s for s in run.stages if not execution.finished(run, s)]
     if not missing:
         return {}
     _check_slurm(run, missing)

@@ -29,13 +29,13 @@ class StageJob:
 
     def __call__(self) -> str:
         """Run the stage in a process group of its own, with its output in the stage's log."""
-        from launch import pipeline
-        from launch.cluster import node
+        from launch.cluster import attempt, node
         from launch.run import open_run
+        from launch.stages import execution
 
         run = open_run(Path(self.run))
-        if node.current():
-            self._log_to(run, suffix=node.log_suffix())
+        if attempt.current():
+            self._log_to(run, suffix=attempt.log_suffix())
             return node.run_stage(run, self.stage)
         # A terminal's Ctrl-C must reach the launcher alone, which then ends this group in order.
         os.setsid()
@@ -43,7 +43,7 @@ class StageJob:
         # submitit leaves SIGTERM as a log line; here it ends the stage.
         signal.signal(signal.SIGTERM, _stop)
         self._log_to(run)
-        return pipeline.execute(run, self.stage)
+        return execution.execute(run, self.stage)
 
     def _log_to(self, run: Run, suffix: str = "") -> None:
         folder = run.folder(self.stage)

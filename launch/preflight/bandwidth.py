@@ -28,12 +28,12 @@ _MEET_S = 60.0
 
 def main(folder: Path, ranks: int) -> int:
     """Meet the other nodes, then run torchrun on this one; gives its exit code."""
-    from launch.cluster import node
+    from launch.cluster import attempt as attempts
 
-    attempt = node.current_task()
+    attempt = attempts.current_task()
     file = folder / f"meeting.{attempt.key}"
     if attempt.task == 0:
-        write_json(file, {"host": node.reachable_name(), "port": node.free_port(attempt)})
+        write_json(file, {"host": attempts.reachable_name(), "port": attempts.free_port(attempt)})
     end = time.monotonic() + _MEET_S
     while (meeting := read_json(file)) is None:
         if time.monotonic() > end:

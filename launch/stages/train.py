@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch import tracking
-from launch.cluster import node
+from launch.cluster import attempt
 from launch.errors import KitError
 from launch.files import digest, sha256_file, write_text
 from launch.preflight import dims, fetch
@@ -132,12 +132,12 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     )  # fmt: skip
     file = folder / "axolotl.yaml"
     write_text(file, to_yaml(config))
-    env = {**os.environ, **environment(run.recipe, run.path), **node.variables(folder, run.site)}
+    env = {**os.environ, **environment(run.recipe, run.path), **attempt.variables(folder, run.site)}
     # On Slurm every node runs a torchrun of its own; this process is node 0's.
-    meeting = node.publish(folder, file, _step(last))
-    here = node.torchrun(run.site, file, folder, meeting) if meeting else command(run.site, file)
+    meeting = attempt.publish(folder, file, _step(last))
+    here = attempt.torchrun(run.site, file, folder, meeting) if meeting else command(run.site, file)
     call(here, env, folder, "training")
-    node.raise_if_stopped(folder)
+    attempt.raise_if_stopped(folder)
     model = _merge(run, file, base, env)
     weights = {p: sha256_file(p) for p in sorted(model.iterdir()) if p.is_file()}
     files: dict[Path, str | None] = {**weights, file: None}
@@ -210,7 +210,7 @@ def call(command: list[str], env: dict[str, str], folder: Path, what: str) -> No
     """
     print("$ " + " ".join(command), flush=True)
     env = {**env, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))}
-    process = node.popen(command, env, folder)
+    process = attempt.popen(command, env, folder)
     try:
         code = process.wait()
     except BaseException:

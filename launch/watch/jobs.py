@@ -88,16 +88,16 @@ def wait(run: Run, observer: Observer) -> None:
         StageFailedError: a stage's job ended, or can never start, without its outputs.
         KeyboardInterrupt: the watching is over, the jobs go on.
     """
-    from launch import pipeline
+    from launch.stages import execution
 
     for name in run.stages:
-        if pipeline.finished(run, name):
+        if execution.finished(run, name):
             observer.skipped(name)
             continue
         observer.started(name)
         watched = _Watched(run, name)
         observer.wait(name, watched.over)
-        if not pipeline.finished(run, name):
+        if not execution.finished(run, name):
             observer.ended(name, "failed")
             raise _failure(run, name, watched.last)
         observer.ended(name, "finished")

@@ -67,10 +67,10 @@ def resume(run: str | None, runs: Path, as_json: bool, detach: bool) -> None:
     RUN is a name or a folder; the latest run without one. Stages whose inputs are the same and
     whose outputs are whole are not run again; training goes on from its last whole checkpoint.
     """
-    from launch import commands
+    from launch import walk
     from launch.run import find
 
-    sys.exit(commands.walk_and_show(find(run, runs), as_json, detach=detach))
+    sys.exit(walk.walk_and_show(find(run, runs), as_json, detach=detach))
 
 
 @click.command()

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from launch import pipeline, recipe, site
+from launch import recipe, site
 from launch.errors import KitError
 from launch.run import Run, create
+from launch.stages import execution
 
 QUESTION = "which of the invented drugs lowers the pressure in the eye within one hour"
 CHOICES = ["first drug", "second drug", "third drug", "fourth drug"]
@@ -63,7 +64,7 @@ def test_the_stage_removes_what_the_recipe_is_scored_on(
     make: Callable[[str], Run], mode: str, left: int
 ) -> None:
     run = make(mode)
-    pipeline.execute(run, "corpus")
+    execution.execute(run, "corpus")
     folder = run.folder("corpus")
     kept = [json.loads(line)["id"] for line in (folder / "train.jsonl").open()]
     assert kept == [i for i in ("rows/0", "rows/1", "rows/2") if mode == "off" or i != "rows/1"]
@@ -75,12 +76,12 @@ def test_the_stage_removes_what_the_recipe_is_scored_on(
         }
         assert "rows/1" in (folder / "decontaminate/contamination.html").read_text()
     # Finished; and begun anew when a benchmark changes, unless nothing is held against it.
-    assert pipeline.execute(run, "corpus") == "skipped"
+    assert execution.execute(run, "corpus") == "skipped"
     with Path(run.recipe.table("eval")["benchmark_files"], "medqa.jsonl").open("a") as file:
         file.write("\n")
-    assert pipeline.finished(run, "corpus") == (mode == "off")
+    assert execution.finished(run, "corpus") == (mode == "off")
 
 
 def test_an_unknown_mode_is_refused(make: Callable[[str], Run]) -> None:
     with pytest.raises(KitError, match="off, correct, faithful"):
-        pipeline.execute(make("corect"), "corpus")
+        execution.execute(make("corect"), "corpus")

@@ -15,10 +15,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "corpus"))
 from standin_files import git_mirror, lay_out
 
-from launch import pipeline, recipe, site
+from launch import recipe, site
 from launch import run as runs
 from launch.errors import ACTIONABLE
 from launch.preflight import choices, fetch, upstream, wanted
+from launch.stages import execution
 from launch.stages.evaluate import benchmark_files
 
 Call = Callable[..., tuple[int, str, str]]
@@ -120,7 +121,7 @@ def test_after_a_fetch_a_run_works_with_sockets_forbidden(
     chosen, said = wanted.freeze(recipe.load(str(world.recipe)), place, choices.FULL)
     choices.check_inputs(chosen, place, ["corpus"])
     run = runs.create(chosen, place, ["corpus"], said, world.tmp / "runs")
-    pipeline.execute(run, "corpus")
+    execution.execute(run, "corpus")
     kept = [json.loads(x)["id"] for x in (run.folder("corpus") / "train.jsonl").open()]
     assert kept == [
         "one/0",

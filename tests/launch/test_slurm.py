@@ -14,6 +14,7 @@ from launch.cluster import chain
 from launch.errors import KitError
 from launch.recipe import ROOT
 from launch.run import Run
+from launch.stages import execution
 from launch.watch import jobs, state
 
 pytestmark = pytest.mark.slurm
@@ -28,7 +29,7 @@ def test_a_stage_runs_as_a_job_and_is_not_run_again(slurm: RealSlurm, slurm_run:
     run = slurm_run()
     numbers = chain.submit(run)
     wait(run)
-    assert pipeline.finished(run, "corpus")
+    assert execution.finished(run, "corpus")
     assert chain.job_number(run, "corpus") == numbers["corpus"]
     assert "components" in (run.folder("corpus") / "summary.json").read_text()
     assert (run.folder("corpus") / "log").read_text().count("rows") > 0
@@ -124,7 +125,7 @@ def test_a_requeued_stage_is_one_run(slurm: RealSlurm, slurm_run: NewRun) -> Non
     slurm.wait_for_state(number, "RUNNING")
     slurm.say("requeue", number)
     wait(run)
-    assert pipeline.finished(run, "corpus")
+    assert execution.finished(run, "corpus")
     assert slurm.job(number)["Restarts"] == "1"
 
 
@@ -156,7 +157,7 @@ def test_a_killed_launcher_does_not_end_the_jobs(slurm: RealSlurm, slurm_run: Ne
     launcher.kill()
     launcher.wait()
     wait(run)
-    assert pipeline.finished(run, "corpus")
+    assert execution.finished(run, "corpus")
 
 
 def test_an_image_that_is_not_there_is_named_before_submission(
@@ -191,14 +192,14 @@ def test_seeds_are_one_array_whose_elements_go_their_own_way(
     array = numbers[0].partition("_")[0]
     assert numbers == [f"{array}_{n}" for n in range(3)]
     for run in (runs[0], runs[2]):
-        slurm.until(lambda run=run: pipeline.finished(run, "corpus"), "the other seeds", 60)
+        slurm.until(lambda run=run: execution.finished(run, "corpus"), "the other seeds", 60)
     seen = state.overview(runs[1], state.ask([runs[1]]))
     assert seen["stages"]["corpus"] == "failed"
 
     slurm.empty()
     (tmp_path / "mended").touch()
     chain.submit(runs[1])  # what mfo resume does with the one that failed
-    slurm.until(lambda: pipeline.finished(runs[1], "corpus"), "the resumed seed", 60)
+    slurm.until(lambda: execution.finished(runs[1], "corpus"), "the resumed seed", 60)
     folders = {run.folder("corpus") / "log" for run in runs}
     assert all("rows" in log.read_text() for log in folders), "each wrote into its own run"
     shared = next(runs[0].path.parent.glob(".seeds-*"))
@@ -222,4 +223,4 @@ def test_a_requeued_element_of_an_array_comes_back_as_itself(
     (tmp_path / "gate").touch()
     for run in runs:
         wait(run)
-        assert pipeline.finished(run, "corpus")
+        assert execution.finished(run, "corpus")

@@ -16,6 +16,7 @@ from launch import pipeline
 from launch.cluster import chain
 from launch.cluster import slurm as asked
 from launch.run import Run
+from launch.stages import execution
 from launch.watch import jobs, state
 from launch.watch.diagnose import diagnose, logs_of
 
@@ -74,7 +75,7 @@ def test_what_the_controller_forgot_is_asked_of_the_accounting(
     gate.touch()
     chain.submit(run)
     jobs.wait(run, pipeline.Observer())
-    assert pipeline.finished(run, "corpus"), "submitit, the real sacct and the kit go together"
+    assert execution.finished(run, "corpus"), "submitit, the real sacct and the kit go together"
 
 
 # --- container plugins ---------------------------------------------------------------------------
@@ -117,7 +118,7 @@ def test_container_options_are_accepted_by_srun_and_reach_the_task(
                     images={"train": str(image), "eval": str(image)})  # fmt: skip
     chain.submit(run)
     jobs.wait(run, pipeline.Observer())
-    assert pipeline.finished(run, "corpus")
+    assert execution.finished(run, "corpus")
     said = options(told)
     if runtime == "pyxis":
         assert said["container-image"] == str(image)
