@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from launch.run import Run
 
 #: How near a message is to the cause.
-CAUSE, LOSS, CONSEQUENCE = 1, 2, 3
+CAUSE, LOSS, ERROR, CONSEQUENCE = 1, 2, 3, 4
 #: Logs are read from both ends; the cause of a long run stands near its end.
 _MOST_BYTES = 8 << 20
 
@@ -31,7 +31,8 @@ class Rule:
         pattern: a regular expression for the line that shows it.
         says: what it means.
         fix: what to do; {run} is the run's name.
-        near: CAUSE, LOSS (something vanished) or CONSEQUENCE.
+        near: CAUSE, LOSS (something vanished), ERROR (an exception that no rule knows) or
+            CONSEQUENCE.
     """
 
     name: str
@@ -132,7 +133,16 @@ RULES = (
          "mfo logs {run} --rank R of the late one; if all were there, the network", CONSEQUENCE),
     Rule("peer-gone", r"[Cc]onnection (closed|reset) by peer|Broken pipe", "another rank went away",
          "mfo logs {run} --rank R for each rank: the one that fell silent first", CONSEQUENCE),
+    # Last: what no rule knows. The kit's, submitit's and torchrun's own errors only report it.
+    Rule("exception", r"^(\[default\d+\]:)?(?!checks\.|corpus\.|launch\.|submitit\.)"
+         r"([a-z_][\w.]*\.)?(?!KitError|ChildFailedError|CalledProcessError)"
+         r"[A-Z]\w*(Error|Exception)(: |$)",
+         "a program ended with an exception that mfo has no name for",
+         "mfo logs {run} has the calls that led to it; a package of another version than the pins "
+         "is usual (make setup, or the kit's image)", ERROR),
 )  # fmt: skip
+#: A program that only warns goes on: every run without a GPU says that torch has no CUDA.
+_WARNS = re.compile(r"\[(WARNING|INFO|DEBUG)\]|\w+Warning: ")
 _COMPILED = [(rule, re.compile(rule.pattern)) for rule in RULES]
 _TEE = re.compile(r"^\[default(\d+)\]:")
 _WATCHDOG = re.compile(r"\[Rank (\d+)\].*?(?:SeqNum|last enqueued work: ?)=?\s?(\d+)")
@@ -167,7 +177,7 @@ def diagnose(logs: Iterable[Path]) -> Finding | None:
         texts.append(text)
         for number, line in enumerate(text.splitlines(), 1):
             for rule, pattern in _COMPILED:
-                if pattern.search(line):
+                if pattern.search(line) and not (rule.near == CAUSE and _WARNS.search(line)):
                     said = line.strip()[:300]
                     found.append(Finding(rule, said, f"{path}:{number}", _rank(line)))
                     break

@@ -25,6 +25,7 @@ CAUSES = {
     "node-never-came": "never-came",
     "not-fetched": "not-fetched",
     "open-files": "open-files",
+    "package-of-another-python": "exception",
     "port-taken": "port-taken",
     "rank-killed": "killed",
     "read-only": "read-only",
