@@ -82,6 +82,8 @@ class Matcher:
         self.prompts = prompts
         self.tokens = tokens.encode(tokenizer, prompts)
         self.prefilter, self.prefilter_why = prefilter.build(tokenizer, prompts, self.tokens, rule)
+        if self.prefilter is not None:
+            tokens.forget_words(tokenizer)
         self._index: ngrams.Index | None = None
         self._lengths = np.array([max(1, len(p)) for p in self.tokens], dtype=np.int64)
         self.offsets = np.cumsum([0, *(len(b.prompts) for b in benchmarks)])
@@ -133,12 +135,13 @@ class Matcher:
         if self.prefilter is None:
             return self.match(tokens.encode(self.tokenizer, texts), owners)
         pairs, unknown = self.prefilter.candidates(texts)
-        known = np.unique(pairs.text)
+        new = ngrams.firsts(pairs.text)
+        known = pairs.text[new]
         ids = tokens.encode(self.tokenizer, [texts[n] for n in known.tolist()])
         found = self._best(
             ids,
             [owners[n] for n in known.tolist()],
-            ngrams.Pairs(np.searchsorted(known, pairs.text), pairs.prompt, pairs.most),
+            ngrams.Pairs(np.cumsum(new) - 1, pairs.prompt, pairs.most),
         )
         if unknown:
             ids = tokens.encode(self.tokenizer, [texts[n] for n in unknown])

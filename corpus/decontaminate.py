@@ -33,6 +33,7 @@ from corpus import tokens
 from corpus.compare import Checked, Match, Matcher, count_prompts
 from corpus.contamination_page import SHOWN, Shown, render, show
 from corpus.errors import KitError
+from corpus.ngrams import firsts
 from corpus.prompts import Benchmark
 from corpus.rule import MIN_BLOCK, Rule
 from corpus.stream import Chunk, check_all
@@ -192,7 +193,7 @@ def _tell_apart(seen: _Seen) -> int:
             if before:
                 seen.removed[at] = (row, f"{identity}#{before + 1}", matches)
     named = ordered[ordered != 0]
-    return int(len(named) - len(np.unique(named)))
+    return int(len(named) - np.count_nonzero(firsts(named)))
 
 
 def _summarise(

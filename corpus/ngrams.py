@@ -35,6 +35,8 @@ from corpus.rule import MIN_BLOCK, Rule
 COMMON = 16
 #: Bits a key of the tables that most grams of ordinary text are turned away by.
 BITS_A_KEY = 32
+#: Keys that are put into a table at a time.
+STEP = 2**16
 
 Ints = npt.NDArray[np.int64]
 Ints32 = npt.NDArray[np.int32]
@@ -84,8 +86,11 @@ def inner(count: int, ends: Ints) -> npt.NDArray[np.bool_]:
     return out
 
 
-def _firsts(ordered: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Tell where a new value begins in an ordered array."""
+def firsts(ordered: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Tell where a new value begins in an ordered array.
+
+    (np.unique would do, but it loads numpy.ma: 6 MiB in each process.)
+    """
     out = np.ones(len(ordered), dtype=bool)
     out[1:] = ordered[1:] != ordered[:-1]
     return out
@@ -117,9 +122,10 @@ class Table:
         bits = max(10, (BITS_A_KEY * len(keys)).bit_length())
         self._shift = np.uint64(64 - bits)
         self._bytes = np.zeros(2 ** (bits - 3), dtype=np.uint8)
-        slot = keys >> self._shift
-        bit = np.left_shift(1, slot & np.uint64(7)).astype(np.uint8)
-        np.bitwise_or.at(self._bytes, (slot >> np.uint64(3)).view(np.int64), bit)
+        for start in range(0, len(keys), STEP):
+            slot = keys[start : start + STEP] >> self._shift
+            bit = np.left_shift(1, slot & np.uint64(7)).astype(np.uint8)
+            np.bitwise_or.at(self._bytes, (slot >> np.uint64(3)).view(np.int64), bit)
 
     def find(self, hashes: Grams) -> Ints:
         """Give the places of all hashes that are among the keys, and of a few others."""
@@ -158,15 +164,18 @@ class Coverage:
         self.least = np.array([math.ceil(rule.threshold * n) for n in lengths], dtype=np.int64)
         can = np.array([rule.can_match(n) for n in lengths], dtype=bool)
         # Prompts and tokens are counted in 32 bits: the index of a large benchmark stays small.
-        at = np.flatnonzero(inner(len(grams), ends)).astype(np.int32)
-        prompt = (np.searchsorted(ends, at, side="right") - 1).astype(np.int32)
-        at, prompt = at[can[prompt]], prompt[can[prompt]]
-        position = (at - ends[prompt]).astype(np.int32)
+        many = np.where(can, np.maximum(0, np.diff(ends) - MIN_BLOCK + 1), 0)
+        prompt = np.repeat(np.arange(self.count, dtype=np.int32), many)
+        position = np.arange(len(prompt), dtype=np.int32)
+        position -= np.repeat((np.cumsum(many) - many).astype(np.int32), many)
+        at = position + ends[:-1].astype(np.int32)[prompt]
+        grams = grams[at]
         given = np.zeros(len(at), dtype=bool) if free is None else free[at]
+        del at
         self.left_out = np.zeros(self.count, dtype=np.int64)
-        keep = self._leave_out(grams[at], prompt, position, given)
+        keep = self._leave_out(grams, prompt, position, given)
         self.open = bool(np.any(can & (self.left_out >= self.least)))
-        grams, prompt, position = grams[at][keep], prompt[keep], position[keep]
+        grams, prompt, position = grams[keep], prompt[keep], position[keep]
         # Neighbouring grams with one hash are found together: one entry, which covers them all.
         new = np.ones(len(grams), dtype=bool)
         new[1:] = (np.diff(grams) != 0) | (np.diff(prompt) != 0) | (np.diff(position) != 1)
@@ -175,9 +184,9 @@ class Coverage:
         grams, prompt, position = grams[starts], prompt[starts], position[starts]
         order = np.argsort(grams, kind="stable")
         grams = grams[order]
-        first = np.flatnonzero(_firsts(grams))
+        first = np.flatnonzero(firsts(grams))
         self.keys = grams[first]
-        self.first = np.append(first, len(grams)).astype(np.int64)
+        self.first = np.append(first, len(grams)).astype(np.int32)
         self.prompt = prompt[order]
         self.position = position[order]
         self.span = span[order].astype(np.int32)
@@ -189,14 +198,15 @@ class Coverage:
         keep = ~free
         if not len(grams):
             return keep
+        # In this order the prompts of one gram are in order, too.
         order = np.argsort(grams, kind="stable")
-        number = np.zeros(len(grams), dtype=np.int64)
-        number[order] = np.cumsum(_firsts(grams[order])) - 1
-        pairs = number * self.count + prompt
-        pairs.sort()
-        pairs = pairs[_firsts(pairs)] // self.count
-        spread = np.bincount(pairs).astype(np.int32)[number]
-        del order, pairs, number
+        gram = firsts(grams[order])
+        number = np.cumsum(gram, dtype=np.int32)
+        number -= 1
+        pair = gram | firsts(prompt[order])
+        spread = np.empty(len(grams), dtype=np.int32)
+        spread[order] = np.bincount(number[pair])[number]
+        del order, gram, number, pair
         spread[free] = np.iinfo(np.int32).max  # first, and whatever they cover
         common = np.flatnonzero(spread > COMMON)
         edges = np.flatnonzero(np.diff(prompt[common], prepend=-1, append=-1))
@@ -241,7 +251,7 @@ class Coverage:
             return Pairs(none, none, none)
         # A gram that a text repeats counts once.
         once = np.sort(text * len(self.keys) + key)
-        text, key = np.divmod(once[_firsts(once)], len(self.keys))
+        text, key = np.divmod(once[firsts(once)], len(self.keys))
         many = self.first[key + 1] - self.first[key]
         total = int(many.sum())
         within = np.arange(total) - np.repeat(np.cumsum(many) - many, many)
@@ -254,7 +264,7 @@ class Coverage:
         # Each entry covers its span, less where the next one of the pair starts before its end: an
         # entry that starts later ends later, too.
         covers = self.span[entry][order].astype(np.int64)
-        new = _firsts(pair)
+        new = firsts(pair)
         covers[:-1][~new[1:]] = np.minimum(covers[:-1], np.diff(position))[~new[1:]]
         starts = np.flatnonzero(new)
         text, prompt = np.divmod(pair[starts], self.count)

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from corpus import surfaces
 from corpus.blocks import Grams, Tokens
-from corpus.ngrams import Coverage, Ints, Pairs, Table, flatten
+from corpus.ngrams import Coverage, Ints, Pairs, Table, firsts, flatten
 from corpus.rule import MIN_BLOCK, Rule
 
 #: Bytes of a window, the longest first.
@@ -36,8 +36,10 @@ WIDTHS = (16, 12, 8, 5)
 ZEROS = np.uint64(3)
 #: Positions that are hashed at a time: small enough to stay in the processor's cache.
 BLOCK = 2**16
-#: The same while the index is made, where memory is what counts.
-STEP = 2**18
+#: Tokens of prompts whose windows are chosen at a time.
+STEP = 2**15
+#: Kinds of windows beside their WIDTHS: anchored, and of a gram that has none.
+ANCHORED, NOWHERE = 0, 255
 NONE = np.zeros(0, dtype=np.int64)
 #: Never part of UTF-8, so that no window reaches from one text into the next.
 BETWEEN = b"\xff" * WIDTHS[0]
@@ -85,82 +87,77 @@ def hash_windows(words: Grams, count: int, width: int) -> Grams:
     return out
 
 
-def _anchors(text: npt.NDArray[np.uint8]) -> tuple[Ints, Grams]:
-    """Give where the anchored windows of a text begin, and their hashes."""
-    where, hashes = [NONE], [np.zeros(0, dtype=np.uint64)]
-    for start in range(0, len(text), STEP):
-        block = text[start : start + STEP + WIDTHS[0]]
-        every = hash_windows(words_of(block), min(STEP, len(block)), WIDTHS[0])
-        at = np.flatnonzero((every & ZEROS) == 0)
-        where.append(at + start)
-        hashes.append(every[at])
-    return np.concatenate(where), np.concatenate(hashes)
-
-
-def _hash_at(text: npt.NDArray[np.uint8], width: int, where: Ints) -> Grams:
-    """Hash the windows of a text that begin at some of its bytes."""
-    out = np.zeros(len(where), dtype=np.uint64)
-    for start in range(0, len(text), STEP):
-        block = text[start : start + STEP + WIDTHS[0]]
-        here = np.flatnonzero((where >= start) & (where < start + STEP))
-        if len(here):
-            every = hash_windows(words_of(block), min(STEP, len(block)), width)
-            out[here] = every[where[here] - start]
-    return out
-
-
 class _Written:
-    """The prompts' bytes, and where each gram of tokens begins and ends in them."""
+    """Prompts' bytes, and where each of their tokens begins in them.
 
-    def __init__(self, known: surfaces.Surfaces, prompts: Sequence[Tokens]) -> None:
-        flat = flatten(prompts)[0]
-        unique, which = np.unique(flat, return_inverse=True)
-        which = which.astype(np.int32)
-        table = list(known.of(unique.tolist()).values())
-        text = bytearray()
-        for start in range(0, len(which), STEP):
-            text += b"".join([table[k] or b"" for k in which[start : start + STEP].tolist()])
+    Args:
+        surface: each token's bytes; None: it has none.
+        tokens: ids of the prompts laid end to end.
+        unique: the ids that `surface` is about, in order.
+    """
+
+    def __init__(self, surface: Sequence[bytes | None], tokens: Tokens, unique: Tokens) -> None:
+        which = np.searchsorted(unique, tokens)
+        text = b"".join([surface[k] or b"" for k in which.tolist()])
         self.text = np.frombuffer(text + BETWEEN, dtype=np.uint8)
-        sizes = np.array([len(part or b"") for part in table], dtype=np.int64)
-        self.none = np.array([part is None for part in table], dtype=bool)[which]
-        self.begins = _sums(sizes[which])
-        self.nones = _sums(self.none)
+        self.begins = _sums(np.array([len(part or b"") for part in surface])[which])
+        self.none = np.array([part is None for part in surface], dtype=bool)[which]
 
-    def grams(self, first: Ints) -> tuple[Ints, Ints]:
-        """Give (first byte, byte after the last) of grams; of one with gaps, its longest part.
-
-        Args:
-            first: number of each gram's first token.
-        """
-        begin, end = self.begins[first], self.begins[first + MIN_BLOCK]
-        for at in np.flatnonzero(self.nones[first + MIN_BLOCK] > self.nones[first]).tolist():
-            a, n = int(first[at]), MIN_BLOCK
-            cuts = [a - 1, *(a + np.flatnonzero(self.none[a : a + n])).tolist(), a + n]
+    def grams(self) -> tuple[Ints, Ints]:
+        """Give (first byte, byte after the last) of every gram; with gaps, of its longest part."""
+        begin, end = self.begins[:-MIN_BLOCK].copy(), self.begins[MIN_BLOCK:].copy()
+        nones = _sums(self.none)
+        for at in np.flatnonzero(nones[MIN_BLOCK:] > nones[:-MIN_BLOCK]).tolist():
+            gaps = np.flatnonzero(self.none[at : at + MIN_BLOCK])
+            cuts = [at - 1, *(at + gaps).tolist(), at + MIN_BLOCK]
             parts = [
                 (int(self.begins[x + 1]), int(self.begins[y])) for x, y in pairwise(cuts) if y > x
             ]
             begin[at], end[at] = max(parts, key=lambda part: part[1] - part[0])
         return begin, end
 
+    def windows(self) -> tuple[Grams, npt.NDArray[np.uint8]]:
+        """Choose a window for every gram: its hash, and its kind."""
+        begin, end = self.grams()
+        words, count = words_of(self.text), len(self.text)
+        every = hash_windows(words, count, WIDTHS[0])
+        where = np.flatnonzero((every & ZEROS) == 0)
+        # One more, which lies behind every gram: there is always a next one.
+        where, every = np.append(where, count), np.append(every[where], np.uint64(0))
+        near = np.searchsorted(where, begin)
+        hashes = every[near]
+        kinds = np.where(where[near] + WIDTHS[0] <= end, ANCHORED, NOWHERE).astype(np.uint8)
+        for width in WIDTHS:
+            mine = np.flatnonzero((kinds == NOWHERE) & (end - begin >= width))
+            hashes[mine] = hash_windows(words, count, width)[begin[mine]]
+            kinds[mine] = width
+        return hashes, kinds
 
-def _windows(written: _Written) -> tuple[Grams, npt.NDArray[np.bool_], dict[int, Table]]:
-    """Choose a window for each gram: (its hash, whether there is none, tables by width)."""
-    count = max(0, len(written.begins) - MIN_BLOCK)
-    begin, end = written.grams(np.arange(count))
-    where, every = _anchors(written.text)
-    # One more, which lies behind every gram: there is always a next one.
-    where, every = np.append(where, len(written.text)), np.append(every, np.uint64(0))
-    near = np.searchsorted(where, begin)
-    hashes, todo = every[near], where[near] + WIDTHS[0] > end
-    del where, every, near
-    tables = {0: Table(hashes[~todo])}
-    for width in WIDTHS:
-        mine = np.flatnonzero(todo & (end - begin >= width))
-        if len(mine):
-            hashes[mine] = _hash_at(written.text, width, begin[mine])
-            tables[width] = Table(hashes[mine])
-            todo[mine] = False
-    return hashes, todo, tables
+
+def _windows(
+    known: surfaces.Surfaces, prompts: Sequence[Tokens], ends: Ints
+) -> tuple[Grams, npt.NDArray[np.uint8]]:
+    """Choose a window for every gram of the prompts laid end to end: (hashes, kinds).
+
+    Some prompts at a time: what is needed on the way is many times what comes out.
+    """
+    ordered = np.sort(flatten(prompts)[0])
+    unique = ordered[firsts(ordered)]
+    del ordered
+    surface = list(known.of(unique.tolist()).values())
+    hashes = np.zeros(int(ends[-1]), dtype=np.uint64)
+    kinds = np.full(len(hashes), NOWHERE, dtype=np.uint8)
+    first = 0
+    while first < len(prompts):
+        last = max(first + 1, int(np.searchsorted(ends, ends[first] + STEP, side="right")) - 1)
+        tokens = flatten(prompts[first:last])[0]
+        count = len(tokens) - MIN_BLOCK + 1
+        if count > 0:
+            begin = int(ends[first])
+            found = _Written(surface, tokens, unique).windows()
+            hashes[begin : begin + count], kinds[begin : begin + count] = found
+        first = last
+    return hashes, kinds
 
 
 class Prefilter:
@@ -173,14 +170,16 @@ class Prefilter:
 
     Attributes:
         coverage: of the prompts by their windows.
-        tables: of the anchored windows (0), and of the others by their bytes.
+        tables: of windows by their kind.
     """
 
     def __init__(self, known: surfaces.Surfaces, prompts: Sequence[Tokens], rule: Rule) -> None:
         self.surfaces = known
-        hashes, free, self.tables = _windows(_Written(known, prompts))
         ends = _sums(np.array([len(p) for p in prompts], dtype=np.int64))
-        self.coverage = Coverage(hashes, ends, rule, free=free)
+        hashes, kinds = _windows(known, prompts, ends)
+        used = [kind for kind in (ANCHORED, *WIDTHS) if kind == ANCHORED or np.any(kinds == kind)]
+        self.tables = {kind: Table(hashes[kinds == kind]) for kind in used}
+        self.coverage = Coverage(hashes, ends, rule, free=kinds == NOWHERE)
 
     def candidates(self, texts: Sequence[str]) -> tuple[Pairs, list[int]]:
         """Give every (text, prompt) that the bound does not exclude.
@@ -208,10 +207,10 @@ class Prefilter:
         """Find the prompts' windows in a block: (where they begin, their keys)."""
         hashes = hash_windows(words, count, WIDTHS[0])
         anchors = np.flatnonzero((hashes & ZEROS) == 0)
-        at, key = self.coverage.find(hashes[anchors], self.tables[0])
+        at, key = self.coverage.find(hashes[anchors], self.tables[ANCHORED])
         yield anchors[at], key
         for width, table in self.tables.items():
-            if width:
+            if width != ANCHORED:
                 hashes = hash_windows(words, count, width)
                 yield self.coverage.find(hashes, table)
 
