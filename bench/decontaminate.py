@@ -5,11 +5,11 @@
 
 The text is generated here: questions and prose of mixed length (log-normal, 20 to 2,000 words) with
 stock phrases in them; beyond 40,000 rows the texts repeat under other ids. 5 % of the rows are
-contaminated (a benchmark prompt whole, cut, or
-with 15 % of its words replaced). The tokenizer (byte-level BPE, 32,000 pieces) is trained on it.
+contaminated (a benchmark prompt whole, cut, or with 15 % of its words replaced). The tokenizer
+(byte-level BPE, 32,000 pieces) is trained on it.
 Both are asked the same, upstream's rule, and must write the same rows; they run as processes of
-their own, one after the other. Memory is the peak of a process and its children together (PSS),
-twice a second.
+their own, one after the other. Memory is the peak of a process and its children together, as
+bench/cost.py has it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,12 @@ import argparse
 import json
 import os
 import random
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-import psutil
-
-from bench.cost import memory
+from bench.cost import Cost
+from bench.cost import measure as cost_of
 
 PROMPTS = 6000
 #: Stock sentences, long enough to make candidates: so many that a question has 13. Of real
@@ -131,30 +127,13 @@ def generate(folder: Path, rows: int, seed: int = 7) -> None:
     tokenizer.save(str(folder / "tokenizer.json"))
 
 
-def measure(command: list[str]) -> tuple[float, float, float]:
-    """Run a command; gives (wall seconds, CPU seconds, peak bytes)."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    begun = time.monotonic()
-    process = psutil.Popen(command, stdout=subprocess.DEVNULL)
-    peak = 0
-    while process.poll() is None:
-        try:
-            process.wait(timeout=0.5)
-        except psutil.TimeoutExpired:
-            try:
-                peak = max(peak, memory(process))
-            except psutil.Error:
-                break
-    if process.wait():
+def measure(name: str, command: list[str]) -> Cost:
+    """Run one of both and print what it came to."""
+    cost = cost_of(command, show=False)
+    if cost.code:
         sys.exit(f"this failed: {' '.join(command)}")
-    wall = time.monotonic() - begun
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return wall, cpu, peak
-
-
-def show(name: str, cost: tuple[float, float, float]) -> None:
-    print(f"{name:<6} {cost[0]:8.1f} s wall {cost[1]:8.1f} s CPU {cost[2] / 2**20:8,.0f} MiB")
+    print(f"{name:<6} {cost.wall:8.1f} s wall {cost.cpu:8.1f} s CPU {cost.peak / 2**20:8,.0f} MiB")
+    return cost
 
 
 def main() -> None:
@@ -172,23 +151,22 @@ def main() -> None:
               f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)  # fmt: skip
         files = [str(folder / n) for n in ("tokenizer.json", "train.jsonl", "prompts.jsonl")]
         fast = measure(
+            "fast",
             [sys.executable, "-m", "launch", "corpus", "decontaminate", "--tokenizer", files[0],
              "--train", files[1], "--prompts", f"b={files[2]}:text", "--mode", "faithful",
-             "--out", str(folder / "fast")]
+             "--out", str(folder / "fast")],
         )  # fmt: skip
-        show("fast", fast)
         summary = json.loads((folder / "fast" / "summary.json").read_text())
         print(f"{summary['removed']:,} of {summary['rows']:,} rows removed", flush=True)
         if options.fast:
             return
         out = str(folder / "plain.jsonl")
-        plain = measure([sys.executable, "-m", "tests.corpus.plain", *files, out])
-        show("plain", plain)
+        plain = measure("plain", [sys.executable, "-m", "tests.corpus.plain", *files, out])
         one = json.loads((folder / "fast" / "reports" / "b.json").read_text())
         two = json.loads((folder / "plain.report.json").read_text())
         print(f"the same rows and prompts: {one == two}")
-        ratios = [b / a for a, b in zip(fast, plain, strict=True)]
-        print("plain / fast: {:.1f} wall, {:.1f} CPU, {:.1f} memory".format(*ratios))
+        print(f"plain / fast: {plain.wall / fast.wall:.1f} wall, {plain.cpu / fast.cpu:.1f} CPU, "
+              f"{plain.peak / fast.peak:.1f} memory")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ corpus.blocks, processes in corpus.stream.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import hashlib
 import json
@@ -22,14 +21,14 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from corpus import tokens
+from corpus import memory, tokens
 from corpus.compare import Checked, Match, Matcher, count_prompts
 from corpus.contamination_page import SHOWN, Shown, render, show
 from corpus.errors import KitError
@@ -83,9 +82,8 @@ def decontaminate(
             that could be taken for a whole result.
     """
     _check_inputs(train, benchmarks, out)
-    loaded = tokens.load(tokenizer)
-    matcher = Matcher(rule, loaded, benchmarks)
-    _give_back()
+    memory.large_apart()
+    matcher = Matcher(rule, tokens.load(tokenizer), benchmarks)
     seen = _Seen(by_file=[Counter(rows=0, removed=0) for _ in train])
     half = out / "train.jsonl.half"
     digest = hashlib.sha256()
@@ -114,12 +112,6 @@ def decontaminate(
                 _remove(out / name)
             raise
     return summary
-
-
-def _give_back() -> None:
-    """Return freed memory to the system, before workers are forked that would share it."""
-    with suppress(OSError, AttributeError):  # glibc alone has it
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _check_inputs(train: Sequence[Path], benchmarks: Sequence[Benchmark], out: Path) -> None:

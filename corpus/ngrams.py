@@ -180,16 +180,16 @@ class Coverage:
         new = np.ones(len(grams), dtype=bool)
         new[1:] = (np.diff(grams) != 0) | (np.diff(prompt) != 0) | (np.diff(position) != 1)
         starts = np.flatnonzero(new)
-        span = np.diff(np.append(starts, len(grams))) + MIN_BLOCK - 1
+        span = (np.diff(starts, append=len(grams)) + MIN_BLOCK - 1).astype(np.int32)
         grams, prompt, position = grams[starts], prompt[starts], position[starts]
+        del keep, given, new, starts
         order = np.argsort(grams, kind="stable")
         grams = grams[order]
+        self.prompt, self.position, self.span = prompt[order], position[order], span[order]
+        del order, prompt, position, span
         first = np.flatnonzero(firsts(grams))
         self.keys = grams[first]
         self.first = np.append(first, len(grams)).astype(np.int32)
-        self.prompt = prompt[order]
-        self.position = position[order]
-        self.span = span[order].astype(np.int32)
 
     def _leave_out(
         self, grams: Grams, prompt: Ints32, position: Ints32, free: npt.NDArray[np.bool_]
@@ -201,12 +201,12 @@ class Coverage:
         # In this order the prompts of one gram are in order, too.
         order = np.argsort(grams, kind="stable")
         gram = firsts(grams[order])
-        number = np.cumsum(gram, dtype=np.int32)
-        number -= 1
         pair = gram | firsts(prompt[order])
+        starts = np.flatnonzero(gram)
+        many = np.add.reduceat(pair, starts, dtype=np.int32)
         spread = np.empty(len(grams), dtype=np.int32)
-        spread[order] = np.bincount(number[pair])[number]
-        del order, gram, number, pair
+        spread[order] = np.repeat(many, np.diff(starts, append=len(grams)))
+        del order, gram, pair, starts
         spread[free] = np.iinfo(np.int32).max  # first, and whatever they cover
         common = np.flatnonzero(spread > COMMON)
         edges = np.flatnonzero(np.diff(prompt[common], prepend=-1, append=-1))

@@ -35,7 +35,7 @@ WIDTHS = (16, 12, 8, 5)
 #: Bits that are zero in the hash of an anchored window, which has WIDTHS[0] bytes.
 ZEROS = np.uint64(3)
 #: Positions that are hashed at a time: small enough to stay in the processor's cache.
-BLOCK = 2**16
+BLOCK = 2**15
 #: Tokens of prompts whose windows are chosen at a time.
 STEP = 2**15
 #: Kinds of windows beside their WIDTHS: anchored, and of a gram that has none.

@@ -19,13 +19,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from corpus import memory
 from corpus.compare import Checked, Matcher
 from corpus.errors import KitError
 from corpus.sources import Source, read
 
 #: A chunk ends at whichever comes first.
 CHUNK_ROWS = 1024
-CHUNK_BYTES = 2**19
+CHUNK_BYTES = 2**18
 #: Chunks that each worker may have waiting for it or for its turn to be written.
 AHEAD = 2
 
@@ -113,11 +114,12 @@ def check_all(
     )
     waiting: deque[tuple[Chunk, Future[Checked]]] = deque()
     try:
-        for chunk in chunks(files):
-            waiting.append((chunk, pool.submit(_check, chunk.lines)))
-            if len(waiting) >= workers * AHEAD:
-                first, result = waiting.popleft()
-                yield first, _whole(result.result(), first, files)
+        with memory.about_to_fork():  # the pool forks all of its workers at the first submit
+            for chunk in chunks(files):
+                waiting.append((chunk, pool.submit(_check, chunk.lines)))
+                if len(waiting) >= workers * AHEAD:
+                    first, result = waiting.popleft()
+                    yield first, _whole(result.result(), first, files)
         while waiting:
             first, result = waiting.popleft()
             yield first, _whole(result.result(), first, files)

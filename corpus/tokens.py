@@ -104,7 +104,8 @@ def forget_words(tokenizer: Any) -> None:
 
     That pays where few texts are tokenised. What it gives stays the same.
     """
-    # The library's own name begins with an underscore, and older versions do not have it.
-    resize = getattr(tokenizer.model, "_resize_cache", None)
-    if resize is not None:
-        resize(0)
+    # The library's own names begin with an underscore, and older versions do not have them.
+    for name, value in (("_clear_cache", ()), ("_resize_cache", (0,))):
+        method = getattr(tokenizer.model, name, None)
+        if method is not None:
+            method(*value)
