@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from checks.errors import KitError
-from checks.items import Item, item_from_row
+from checks.item import Item, item_from_row
 
 __all__ = ["from_lm_eval", "is_lm_eval", "read_csv"]
 

@@ -44,3 +44,48 @@ def test_the_check_sees_an_import_inside_a_function() -> None:
 
 def test_recipes_hold_data_only() -> None:
     assert not list((ROOT / "recipes").rglob("*.py"))
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def needs(source: str, modules: set[str]) -> set[str]:
+    """Modules that this source imports, inside functions too, but not for type checking alone."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return found & modules
+
+
+def in_a_circle(graph: dict[str, set[str]]) -> set[str]:
+    """Take away what needs nothing that is left, again and again, and what nothing needs."""
+    left = {name: set(wants) for name, wants in graph.items()}
+    while True:
+        wanted = set().union(*left.values()) if left else set()
+        free = {n for n, wants in left.items() if not wants & left.keys() or n not in wanted}
+        if not free:
+            return set(left)
+        left = {n: wants - free for n, wants in left.items() if n not in free}
+
+
+@pytest.mark.parametrize("room", [r for r in ROOMS if r != "recipes"])
+def test_no_import_runs_in_a_circle(room: str) -> None:
+    paths = {module(p): p for p in (ROOT / room).rglob("*.py") if p.name != "__init__.py"}
+    graph = {name: needs(p.read_text(), set(paths)) - {name} for name, p in paths.items()}
+    assert not in_a_circle(graph)
+
+
+def test_a_circle_is_seen_inside_functions_and_not_in_annotations() -> None:
+    both = {"a.x", "a.y"}
+    assert needs("def f():\n    from a import y\n", both) == {"a.y"}
+    assert not needs("if TYPE_CHECKING:\n    from a.y import Y\n", both)
+    assert in_a_circle({"a.x": {"a.y"}, "a.y": {"a.x"}, "a.z": {"a.x"}}) == both
+    assert not in_a_circle({"a.x": {"a.y"}, "a.y": set()})
