@@ -1,7 +1,7 @@
 """Read the answer to a multiple-choice question from what a model wrote, by one of two rules.
 
-    extraction("published")(response, letters)    the first match of upstream's pattern
-    extraction("robust")(response, letters)       the last explicit answer
+    EXTRACTIONS["published"](response, letters)    the first match of upstream's pattern
+    EXTRACTIONS["robust"](response, letters)       the last explicit answer
 
 The published scores were read by the first. It has weak spots that the second mends: "Final Answer:
 The correct choice is (C)" yields nothing, an earlier "answer is a combination" yields A, and so
@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-
-from checks.errors import KitError
-from checks.tables import nearest
 
 #: Upstream's patterns: the first is MedXpertQA's, the second the other three benchmarks'. A fact of
 #: the published protocol (lm-evaluation-harness runs `findall` and takes the first).
@@ -118,20 +115,3 @@ EXTRACTIONS: dict[str, Callable[[str, Iterable[str]], str | None]] = {
     "published": first_match,
     "robust": extract_answer,
 }
-
-
-def extraction(name: str) -> Callable[[str, Iterable[str]], str | None]:
-    """Give the function that reads answers by the rule of this name.
-
-    Raises:
-        KitError: there is no such rule; the nearest is named.
-    """
-    if name not in EXTRACTIONS:
-        raise KitError(
-            f"there is no extraction {name!r}; {nearest(name, EXTRACTIONS)}".removesuffix("; "),
-            where="eval.extraction",
-            cause="known are published (the first match of upstream's pattern) and robust (the "
-            "last explicit answer)",
-            fix="--set eval.extraction=published",
-        )
-    return EXTRACTIONS[name]

@@ -1,7 +1,9 @@
-"""Ask a model the multiple-choice questions through lm-evaluation-harness, and keep every item.
+"""Ask a model the benchmarks' questions through lm-evaluation-harness, and keep every item.
 
-The harness renders the chat template, batches and generates (greedily); reading and scoring the
-answers is mcq.py's. The same weights, items and settings give the same responses, bit for bit.
+The harness renders the chat template, batches and generates (greedily). Multiple choice is asked
+in upstream's words (pinned.py) or in the kit's own, and read by one of the rules of answers.py;
+what the harness brings itself (suites.py) it also scores. The same weights, items and settings
+give the same responses, bit for bit.
 
 Measured on two cores with the smoke recipe's model: about 15 s to import and load, then 2 s for
 80 items of a trained model; an untrained one never ends its turn and takes max_gen_toks each time.
@@ -9,24 +11,64 @@ Measured on two cores with the smoke recipe's model: about 15 s to import and lo
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
 import random
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from checks.benchmarks.answers import extract_answer
+from checks.benchmarks import answers, pinned, suites
 from checks.benchmarks.mcq import Question, read_benchmark
+from checks.benchmarks.models import BACKENDS, load, turn_ends
 from checks.errors import KitError
+from checks.tables import nearest
 
-TEMPLATE = Path(__file__).with_name("mcq.yaml")
-# Tokens that end a turn in the chat formats of the six models, where they are special tokens.
-_TURN_ENDS = ("<end_of_turn>", "<|im_end|>", "<|eot_id|>", "<|assistant_end|>", "<|endoftext|>")
+__all__ = ["SPLITS", "WORDINGS", "check_protocol", "evaluate"]
+
+#: Who words the questions: the pinned task files of the published evaluation, or the kit.
+WORDINGS = ("upstream", "kit")
+#: Which of PubMedQA's labelled items: the 500 of the test split, or all 1,000.
+SPLITS = ("test", "labeled")
+#: The kit's own wording stands in each question's prompt; its answers are read by the kit.
+_OWN_TASK = {
+    "output_type": "generate_until",
+    "doc_to_text": "{{prompt}}",
+    "doc_to_target": "{{gold}}",
+    "metric_list": [{"metric": "bypass"}],  # the harness's name for "none"
+}
+T = TypeVar("T")
+_ID = "mfo_id"  # what a document's own id is called in every schema
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One benchmark on its way through the harness.
+
+    Attributes:
+        name: of the benchmark.
+        total: items in its file.
+        digest: sha256 of the file.
+        tasks: lm-eval's configuration by task, without documents.
+        documents: by task, each with its id.
+        examples: documents that are shown before each question.
+        keep: the filter whose samples count.
+        score: gives an item's row from its id and sample.
+    """
+
+    name: str
+    total: int
+    digest: str
+    tasks: dict[str, dict[str, Any]]
+    documents: dict[str, list[dict[str, Any]]]
+    examples: Sequence[dict[str, Any]]
+    keep: str
+    score: Callable[[str, Mapping[str, Any]], dict[str, Any]]
 
 
 def evaluate(
@@ -43,6 +85,11 @@ def evaluate(
     chat_template: bool,
     device: str | None,
     log: Callable[[str], None],
+    backend: str = "hf",
+    tasks: str = "kit",
+    task_files: Mapping[str, bytes] | None = None,
+    extraction: str = "robust",
+    pubmedqa: str = "test",
 ) -> dict[str, dict[str, Any]]:
     """Score a model folder on benchmarks and write items_dir/<benchmark>.jsonl for each.
 
@@ -57,68 +104,174 @@ def evaluate(
         chat_template: put each prompt as a user's turn; otherwise as bare text.
         device: "cpu", "cuda", "cuda:1"; None: the GPU where there is one.
         log: receives one line for each decision and benchmark.
+        backend: one of models.BACKENDS.
+        tasks: one of WORDINGS.
+        task_files: upstream's verified files, by name, where `tasks` is "upstream".
+        extraction: how answers are read, one of answers.EXTRACTIONS.
+        pubmedqa: one of SPLITS: "test" (the 500 published on) or "labeled" (all 1,000).
 
     Returns:
         By benchmark: items (asked), of (in the file), unparsed, accuracy (0..1), sha256 (of the
         benchmark's file), seconds.
 
     Raises:
-        KitError: a benchmark or the model cannot be read, or the harness lost an item.
+        KitError: a benchmark, a task file or the model cannot be read, a name is unknown, or the
+            harness lost an item.
     """
     # Read everything before the model: a broken file should not cost the loading of 27B weights.
-    drawn = {}
-    for name, path in benchmarks.items():
-        questions = read_benchmark(path, name)
-        drawn[name] = (_draw(questions, limit, seed, name), len(questions), _sha256(path))
+    check_protocol(tasks=tasks, extraction=extraction, backend=backend, pubmedqa=pubmedqa)
+    whole = pubmedqa == "labeled"
+    jobs = _jobs(benchmarks, limit, seed, tasks, task_files or {}, extraction, whole)
     with _offline():
-        lm = _load(model, batch_size, max_length, dtype, device, log)
-        until = _turn_ends(lm.tokenizer, model)
-        log(f"a response ends at {', '.join(until) or 'the end-of-sequence token'}, "
+        lm = load(model, backend=backend, batch_size=batch_size, max_length=max_length,
+                  dtype=dtype, seed=seed, device=device, log=log)  # fmt: skip
+        until = turn_ends(lm.tokenizer, model)
+        log(f"a response ends at {', '.join(until) or 'the end-of-sequence token'}"
+            f"{', where the task file says' if tasks == 'upstream' else ''}, "
             f"or after {max_gen_toks:,} tokens")  # fmt: skip
         results = {}
-        for name, (questions, total, digest) in drawn.items():
+        for job in jobs:
             started = time.monotonic()
-            responses = _generate(
-                lm, name, questions, items_dir, seed, until, max_gen_toks, chat_template
-            )
-            items = [_score(question, responses[question.id]) for question in questions]
-            _write_lines(items_dir / f"{name}.jsonl", items)
-            results[name] = {
+            items = _ask(lm, job, seed, until, max_gen_toks, chat_template)
+            _write_lines(items_dir / f"{job.name}.jsonl", items)
+            results[job.name] = {
                 "items": len(items),
-                "of": total,
-                "unparsed": sum(item["answer"] is None for item in items),
+                "of": job.total,
+                "unparsed": sum("answer" in item and item["answer"] is None for item in items),
                 "accuracy": sum(item["score"] for item in items) / len(items),
-                "sha256": digest,
+                "sha256": job.digest,
                 "seconds": round(time.monotonic() - started, 2),
             }
             log("{}: {:.1%} of {} items, {} without a readable answer, {:.0f} s".format(
-                name, *(results[name][k] for k in ("accuracy", "items", "unparsed", "seconds"))
+                job.name,
+                *(results[job.name][k] for k in ("accuracy", "items", "unparsed", "seconds")),
             ))  # fmt: skip
     return results
 
 
-def _draw(questions: list[Question], limit: int, seed: int, benchmark: str) -> list[Question]:
-    """Take a random sample, in the file's order. The first N would be whatever was sorted first."""
-    if limit <= 0 or limit >= len(questions):
-        return questions
-    rng = random.Random(f"{seed}:{benchmark}")  # noqa: S311 - a sample, not a secret
-    return [questions[i] for i in sorted(rng.sample(range(len(questions)), limit))]
+def check_protocol(*, tasks: str, extraction: str, backend: str, pubmedqa: str) -> None:
+    """Refuse a protocol that has a name which is not known, and name the nearest.
 
+    Args:
+        tasks: one of WORDINGS.
+        extraction: one of answers.EXTRACTIONS.
+        backend: one of models.BACKENDS.
+        pubmedqa: one of SPLITS.
 
-def _score(question: Question, response: str) -> dict[str, Any]:
-    """Give one line of items/*.jsonl; an answer that cannot be read scores 0."""
-    answer = extract_answer(response, question.options)
-    return {
-        "benchmark": question.benchmark,
-        "id": question.id,
-        "score": int(answer == question.gold),
-        "repeat": 0,
-        "gold": question.gold,
-        "answer": answer,
-        "question": question.prompt,
-        "options": question.options,
-        "response": response,
+    Raises:
+        KitError: for the first that is unknown.
+    """
+    known: dict[str, tuple[str, Collection[str]]] = {
+        "tasks": (tasks, WORDINGS),
+        "extraction": (extraction, answers.EXTRACTIONS),
+        "backend": (backend, BACKENDS),
+        "pubmedqa": (pubmedqa, SPLITS),
     }
+    for key, (given, names) in known.items():
+        if given not in names:
+            raise KitError(
+                f"there is no {key} {given!r}; {nearest(given, names)}".removesuffix("; "),
+                where=f"eval.{key}",
+                cause=f"known are {', '.join(names)}",
+                fix=f"--set eval.{key}={next(iter(names))}",
+            )
+
+
+def _jobs(
+    benchmarks: Mapping[str, Path],
+    limit: int,
+    seed: int,
+    wording: str,
+    files: Mapping[str, bytes],
+    rule: str,
+    every: bool,
+) -> list[_Job]:
+    choice = [name for name in benchmarks if name not in suites.SUITES]
+    theirs = pinned.read_tasks(files, choice) if wording == "upstream" and choice else {}
+    out = []
+    for name, path in benchmarks.items():
+        if name in suites.SUITES:
+            out.append(_suite_job(suites.read(name, path), path, limit, seed))
+        else:
+            questions = read_benchmark(path, name, every=every)
+            out.append(_choice_job(name, path, questions, theirs.get(name), rule, limit, seed))
+    return out
+
+
+def _choice_job(
+    name: str,
+    path: Path,
+    questions: list[Question],
+    theirs: dict[str, Any] | None,
+    rule: str,
+    limit: int,
+    seed: int,
+) -> _Job:
+    drawn = {question.id: question for question in _draw(questions, limit, seed, name)}
+    task = theirs or {**_OWN_TASK, "task": f"mfo_{name}"}
+    if theirs:
+        documents = [{**pinned.document(q), _ID: q.id} for q in drawn.values()]
+    else:
+        documents = [{_ID: q.id, "prompt": q.prompt, "gold": q.gold} for q in drawn.values()]
+
+    def score(identity: str, sample: Mapping[str, Any]) -> dict[str, Any]:
+        question, response = drawn[identity], str(sample["resps"][0][0])
+        if theirs and rule == "published":
+            # To the last digit: what the task file's own filter found and the harness compared.
+            answer, right = pinned.answer(sample), bool(sample["exact_match"])
+        else:
+            answer = answers.EXTRACTIONS[rule](response, question.options)
+            right = answer == question.gold
+        row = {
+            "benchmark": name,
+            "id": identity,
+            "score": int(right),
+            "repeat": 0,
+            "gold": question.gold,
+            "answer": answer,
+            "question": str(_leaf(sample["arguments"])) if theirs else question.prompt,
+            "options": question.options,
+            "response": response,
+        }
+        return row if question.listed is None else {**row, "listed": question.listed}
+
+    return _Job(
+        name=name,
+        total=len(questions),
+        digest=_sha256(path),
+        tasks={task["task"]: task},
+        documents={task["task"]: documents},
+        examples=(),
+        keep=pinned.FILTER if theirs else "none",
+        score=score,
+    )
+
+
+def _suite_job(suite: suites.Suite, path: Path, limit: int, seed: int) -> _Job:
+    chosen = _draw(list(suite.rows), limit, seed, suite.name)
+    rows = {identity: suite.rows[identity] for identity in chosen}
+    part = suites.Suite(suite.name, rows, suite.examples)
+    documents = [{**row, _ID: identity} for identity, row in rows.items()]
+    tasks = suites.configurations(part)
+    return _Job(
+        name=suite.name,
+        total=len(suite.rows),
+        digest=_sha256(path),
+        tasks=tasks,
+        # Each task takes its own category out of them (process_docs).
+        documents=dict.fromkeys(tasks, documents),
+        examples=suite.examples,
+        keep=suites.FILTERS[suite.name],
+        score=lambda identity, sample: suites.score(suite.name, identity, sample),
+    )
+
+
+def _draw(rows: list[T], limit: int, seed: int, benchmark: str) -> list[T]:
+    """Take a random sample, in the file's order. The first N would be whatever was sorted first."""
+    if limit <= 0 or limit >= len(rows):
+        return rows
+    rng = random.Random(f"{seed}:{benchmark}")  # noqa: S311 - a sample, not a secret
+    return [rows[i] for i in sorted(rng.sample(range(len(rows)), limit))]
 
 
 @contextmanager
@@ -141,119 +294,97 @@ def _offline() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _load(
-    model: Path,
-    batch_size: int,
-    max_length: int,
-    dtype: str,
-    device: str | None,
-    log: Callable[[str], None],
-) -> Any:
-    if not (model / "config.json").is_file():
-        raise KitError(
-            "There is no model in this folder.",
-            where=str(model),
-            cause="config.json is missing: the training has not finished, or the path is misspelt",
-            fix="finish the training (mfo resume RUN), or give the folder of the weights",
-        )
-    import torch
-    from lm_eval.models.huggingface import HFLM
-
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    log(f"device: {chosen}" + ("" if device else ", the best that is here") + f"; dtype: {dtype}")
-    try:
-        return HFLM(
-            pretrained=str(model),
-            device=chosen,
-            dtype=dtype,
-            batch_size=batch_size,
-            max_length=max_length,
-            trust_remote_code=False,
-            use_safetensors=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise KitError(
-            "The model cannot be loaded.",
-            where=str(model),
-            cause=f"{type(error).__name__}: {str(error).splitlines()[0][:300]}",
-            fix="check that the folder holds config, tokenizer and whole safetensors files",
-        ) from error
-
-
-def _turn_ends(tokenizer: Any, model: Path) -> list[str]:
-    """Find the tokens that end the model's turn: its own list, and those that chat formats use."""
-    found: list[str] = []
-    try:
-        config = json.loads((model / "generation_config.json").read_text(encoding="utf-8"))
-        ids = config.get("eos_token_id") or []
-        ids = ids if isinstance(ids, list) else [ids]
-        found = [str(tokenizer.convert_ids_to_tokens(index)) for index in ids]
-    except (OSError, ValueError):
-        pass  # not every folder has one; the special tokens below serve as well
-    special = set(tokenizer.all_special_tokens) | set(tokenizer.get_added_vocab())
-    found += [token for token in _TURN_ENDS if token in special and token not in found]
-    return found
-
-
-def _generate(
-    lm: Any,
-    name: str,
-    questions: list[Question],
-    items_dir: Path,
-    seed: int,
-    until: list[str],
-    max_gen_toks: int,
-    chat_template: bool,
-) -> dict[str, str]:
-    """Run one task through the harness; gives the response by the question's id."""
+def _ask(
+    lm: Any, job: _Job, seed: int, until: list[str], max_gen_toks: int, chat_template: bool
+) -> list[dict[str, Any]]:
+    """Run one benchmark's tasks through the harness; gives the items in the documents' order."""
     import lm_eval
-    import yaml
+    from jinja2 import TemplateError
     from lm_eval.tasks import TaskManager
 
-    work = items_dir / ".tasks" / name
-    documents = work / "documents.jsonl"
-    _write_lines(documents, [{"id": q.id, "prompt": q.prompt, "gold": q.gold} for q in questions])
-    task = _render(name, documents, until, max_gen_toks)
-    (work / f"{name}.yaml").write_text(yaml.safe_dump(task, sort_keys=False), encoding="utf-8")
-    output = lm_eval.simple_evaluate(
-        model=lm,
-        tasks=[task["task"]],
-        task_manager=TaskManager(include_path=str(work), include_defaults=False),
-        samples={task["task"]: list(range(len(questions)))},
-        apply_chat_template=chat_template,
-        log_samples=True,
-        bootstrap_iters=0,
-        random_seed=seed,
-        numpy_random_seed=seed,
-        torch_random_seed=seed,
-        fewshot_random_seed=seed,
-    )
-    shutil.rmtree(work / "cache", ignore_errors=True)
-    samples = output["samples"][task["task"]]
-    responses = {str(s["doc"]["id"]): str(s["resps"][0][0]) for s in samples}
-    if missing := [q.id for q in questions if q.id not in responses]:
+    manager = TaskManager(include_defaults=False)
+    for name in job.tasks:  # the harness prints where each task was read from
+        manager.task_index[name] = {"type": "task", "yaml_path": name}
+    try:
+        output = lm_eval.simple_evaluate(
+            model=lm,
+            tasks=[_task(job, name, until, max_gen_toks) for name in job.tasks],
+            task_manager=manager,
+            apply_chat_template=chat_template,
+            log_samples=True,
+            bootstrap_iters=0,
+            random_seed=seed,
+            numpy_random_seed=seed,
+            torch_random_seed=seed,
+            fewshot_random_seed=seed,
+        )
+    except TemplateError as error:
+        raise KitError(
+            f"the task file's wording does not fit the items: {error}",
+            where=f"{job.name}: {', '.join(job.tasks)}",
+            cause="it asks for a field that this version of the benchmark has not",
+            fix="fetch the revision that was published on, or --set eval.tasks=kit",
+        ) from None
+    items = {}
+    for name in job.tasks:
+        for sample in output["samples"][name]:
+            if sample["filter"] == job.keep:
+                identity = str(sample["doc"][_ID])
+                items[identity] = job.score(identity, sample)
+    wanted = [str(doc[_ID]) for doc in next(iter(job.documents.values()))]
+    if missing := [identity for identity in wanted if identity not in items]:
         raise KitError(
             f"The harness gave no response for {len(missing)} items, {missing[0]} first.",
-            where=f"{name}: {documents}",
+            where=job.name,
             cause="another version of lm-evaluation-harness than the kit's pin",
             fix='install the pin: pip install -e ".[eval]" (lm-eval 0.4.11)',
         )
-    return responses
+    return [items[identity] for identity in wanted]
 
 
-def _render(name: str, documents: Path, until: list[str], max_gen_toks: int) -> dict[str, Any]:
-    """Fill in the template's names in angle brackets."""
-    import yaml
+def _task(job: _Job, name: str, until: list[str], max_gen_toks: int) -> Any:
+    """Make the harness's task: its configuration, and what the run decides beside it."""
+    from datasets import Dataset
+    from lm_eval.api.task import ConfigurableTask
 
-    task: dict[str, Any] = yaml.safe_load(TEMPLATE.read_text(encoding="utf-8"))
-    task["task"] = task["task"].replace("<benchmark>", name)
-    task["dataset_kwargs"]["data_files"]["test"] = str(documents)
-    # The shared cache of the datasets library knows a file by its path and time: with a folder of
-    # its own, an earlier sample can never be taken for this one.
-    task["dataset_kwargs"]["cache_dir"] = str(documents.parent / "cache")
-    task["generation_kwargs"]["until"] = until
-    task["generation_kwargs"]["max_gen_toks"] = max_gen_toks
-    return task
+    # Copied, because the harness takes keys out; functions in it stay the same.
+    task = copy.deepcopy(job.tasks[name])
+    if job.examples:  # MMLU-Pro's tasks filter their category out of a data set
+        splits = {
+            "test": Dataset.from_list(job.documents[name]),
+            "validation": Dataset.from_list(list(job.examples)),
+        }
+    else:
+        splits = {"test": _Documents(job.documents[name])}
+    task["test_split"] = "test"
+    if task["output_type"] == "generate_until":
+        settings = task.setdefault("generation_kwargs", {})
+        settings["until"] = list(dict.fromkeys([*(settings.get("until") or []), *until]))
+        settings["max_gen_toks"] = min(int(settings.get("max_gen_toks", max_gen_toks)),
+                                       max_gen_toks)  # fmt: skip
+        settings |= {"do_sample": False, "temperature": 0.0}
+    task.setdefault("num_fewshot", 0)
+
+    class Given(ConfigurableTask):  # type: ignore[misc]
+        def download(self, *_: Any, **__: Any) -> None:
+            self.dataset = splits
+
+    return Given(config=task)
+
+
+class _Documents(list[dict[str, Any]]):
+    """Documents as they were read: a table of columns would fill in what a row lacks."""
+
+    @property
+    def features(self) -> dict[str, None]:
+        return dict.fromkeys(self[0])
+
+
+def _leaf(value: Any) -> Any:
+    """Take the prompt out of the harness's {"gen_args_0": {"arg_0": ...}} or tuples."""
+    while isinstance(value, (list, tuple, dict)) and value:
+        value = next(iter(value.values())) if isinstance(value, dict) else value[0]
+    return value
 
 
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """The benchmarks by name: how each is scored, and which file of a folder is whose.
 
 choice   a letter is read out of the answer (mcq.py, harness.py)
+suite    lm-evaluation-harness asks and scores it by its own task files (suites.py)
 rubric   a grader goes through a rubric, criterion by criterion (healthbench.py)
 pairs    a judge compares the answer with another model's (moove.py)
 """
@@ -10,17 +11,28 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from checks.benchmarks import mcq
+from checks.benchmarks import mcq, suites
 from checks.errors import KitError
 
-__all__ = ["CHOICE", "JUDGED", "KINDS", "PAIRS", "RUBRIC", "check", "find_benchmarks", "kind"]
+__all__ = [
+    "CHOICE",
+    "JUDGED",
+    "KINDS",
+    "PAIRS",
+    "RUBRIC",
+    "SUITE",
+    "check",
+    "find_benchmarks",
+    "kind",
+]
 
-CHOICE, RUBRIC, PAIRS = "choice", "rubric", "pairs"
+CHOICE, SUITE, RUBRIC, PAIRS = "choice", "suite", "rubric", "pairs"
 #: Kinds that another model decides on.
 JUDGED = (RUBRIC, PAIRS)
 #: Every benchmark that the kit reads, in the order in which they are shown.
 KINDS = {
     **dict.fromkeys(mcq.BENCHMARKS, CHOICE),
+    **dict.fromkeys(suites.SUITES, SUITE),
     "healthbench": RUBRIC,
     "healthbench_hard": RUBRIC,
     "healthbench_consensus": RUBRIC,
@@ -47,6 +59,8 @@ def check(name: str, path: Path) -> int:
         from checks.benchmarks.moove import read_vignettes
 
         return len(read_vignettes(path)[0])
+    if kind(name) == SUITE:
+        return len(suites.read(name, path).rows)
     return len(mcq.read_benchmark(path, name))
 
 
@@ -92,5 +106,7 @@ def find_benchmarks(folder: Path) -> dict[str, Path]:
 def _whose(path: Path) -> str | None:
     """Give the longest name of a benchmark that a file's name begins with, as a whole word."""
     stem = path.stem.lower().replace("-", "_")
+    if stem.endswith("_fewshot"):  # the examples that are shown before the questions
+        return None
     fitting = [n for n in KINDS if re.match(rf"{re.escape(n)}(?![a-z])", stem)]
     return max(fitting, key=len, default=None)

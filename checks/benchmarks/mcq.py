@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class Question:
         options: text by letter, in the order shown.
         gold: the right letter.
         benchmark: medmcqa, medqa, pubmedqa or medxpertqa.
+        row: the item as its file has it, for task files that put the question in their own words.
+        listed: whether it is one of the published selection; None where there is no selection.
     """
 
     id: str
@@ -51,6 +53,8 @@ class Question:
     options: dict[str, str]
     gold: str
     benchmark: str
+    row: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    listed: bool | None = None
 
 
 def build_prompt(question: str, options: Mapping[str, str], *, listed: bool = False) -> str:
@@ -64,7 +68,9 @@ def build_prompt(question: str, options: Mapping[str, str], *, listed: bool = Fa
 # --- reading ------------------------------------------------------------------------------------
 
 
-def read_benchmark(path: Path, benchmark: str | None = None) -> list[Question]:
+def read_benchmark(
+    path: Path, benchmark: str | None = None, *, every: bool = False
+) -> list[Question]:
     """Read a benchmark file, one JSON object a line.
 
     Where the folder also holds `<name>_test_pubids.json` (PubMedQA's published selection of 500
@@ -73,6 +79,7 @@ def read_benchmark(path: Path, benchmark: str | None = None) -> list[Question]:
     Args:
         path: the JSONL file.
         benchmark: the schema that is expected; None: whichever the fields show.
+        every: give the items that are not listed as well.
 
     Raises:
         KitError: naming the file and line, for a file that is missing, empty, not UTF-8 or not
@@ -93,7 +100,8 @@ def read_benchmark(path: Path, benchmark: str | None = None) -> list[Question]:
         schema = _detect_schema(row, benchmark, where)
         benchmark = benchmark or schema
         question = _PARSERS[schema](row, where)
-        if selected is not None and question.id not in selected:
+        listed = None if selected is None else question.id in selected
+        if listed is False and not every:
             continue
         if question.id in seen:
             raise KitError(
@@ -103,7 +111,7 @@ def read_benchmark(path: Path, benchmark: str | None = None) -> list[Question]:
                 fix="remove one of the lines",
             )
         seen[question.id] = number
-        questions.append(question)
+        questions.append(replace(question, row=row, listed=listed))
     if not questions:
         raise KitError(
             "The benchmark has no items.",

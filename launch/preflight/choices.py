@@ -152,7 +152,7 @@ def check_inputs(recipe: Recipe, site: Site, stages: list[str]) -> None:
         KitError: a local base model is not the recipe's, the corpus is not there, a benchmark file
             is broken or of another schema, or the published table has no such model or benchmark.
     """
-    from checks.benchmarks import kinds
+    from checks.benchmarks import harness, kinds
     from checks.tables import load_table
     from corpus import sources
     from launch.preflight.dims import check_folder
@@ -169,6 +169,10 @@ def check_inputs(recipe: Recipe, site: Site, stages: list[str]) -> None:
             Path(table["sources"]), components(recipe), cache=site.cache_path,
             revision=table.get("revision"),
         )  # fmt: skip
+    table = recipe.table("eval")
+    harness.check_protocol(
+        **{key: table[key] for key in ("tasks", "extraction", "backend", "pubmedqa")}
+    )
     for name, path in benchmark_files(recipe).items():
         kinds.check(name, path)
     published = recipe.table("published")

@@ -4,22 +4,25 @@ recipes/upstream.toml pins them; `mfo fetch RECIPE` brings them. To read one:
 
     pinned_file(site, "harness", "lm_eval/tasks/medbench_task/medqa_g.yaml")  -> verified path
     pinned_folder(site, "harness", "lm_eval/tasks/medbench_task")             -> verified folder
+    task_files(site)                                 -> the multiple-choice task files, as bytes
 
 The sha256 is checked at every call: what was changed since is refused, not read.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from corpus.store import Repo, Store, check_path, is_commit, is_hex
 from launch.errors import ACTIONABLE, KitError, nearest
-from launch.files import sha256_file
 from launch.recipe import RECIPES, read_toml
 from launch.site import Site
 
 PINS = RECIPES / "upstream.toml"
+#: Where the harness's repository keeps the task files of the published evaluation.
+TASKS = "lm_eval/tasks/medbench_task"
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ def pinned_file(site: Site, name: str, path: str, *, pins: Path | None = None) -
             where=str(pins or PINS),
             cause="the kit reads no file whose sha256 is not written down",
         )
-    return _verified(known, path, site)
+    return _verified(known, path, site)[0]
 
 
 def pinned_folder(site: Site, name: str, below: str = "", *, pins: Path | None = None) -> Path:
@@ -127,6 +130,20 @@ def pinned_folder(site: Site, name: str, below: str = "", *, pins: Path | None =
     return known.folder(site.cache_path) / below
 
 
+def task_files(site: Site, *, pins: Path | None = None) -> dict[str, bytes]:
+    """Give upstream's multiple-choice task files by name, as the very bytes that were checked.
+
+    Raises:
+        KitError: as `pinned_file`.
+    """
+    known = _named("harness", pins)
+    inside = [p for p in known.sha256 if PurePosixPath(p).is_relative_to(TASKS)]
+    if not inside:
+        raise KitError(f"nothing below {TASKS!r} of {known.repository} is pinned",
+                       where=str(pins or PINS))  # fmt: skip
+    return {PurePosixPath(path).name: _verified(known, path, site)[1] for path in inside}
+
+
 def _named(name: str, pins: Path | None) -> Pins:
     every = load_pins(pins)
     if name not in every:
@@ -135,10 +152,10 @@ def _named(name: str, pins: Path | None) -> Pins:
     return every[name]
 
 
-def _verified(known: Pins, path: str, site: Site) -> Path:
+def _verified(known: Pins, path: str, site: Site) -> tuple[Path, bytes]:
     place = known.folder(site.cache_path) / path
     try:
-        found = sha256_file(place)
+        data = place.read_bytes()
     except OSError as error:
         raise KitError(
             f"upstream's file {path} cannot be read: {error.strerror}",
@@ -146,6 +163,7 @@ def _verified(known: Pins, path: str, site: Site) -> Path:
             cause="the pinned files have not been fetched to this cache",
             fix=f"on a machine with a network: mfo fetch RECIPE --site {site.name}",
         ) from None
+    found = hashlib.sha256(data).hexdigest()
     if found != known.sha256[path]:
         raise KitError(
             f"upstream's file {path} is not the one that was pinned, and is not used",
@@ -153,4 +171,4 @@ def _verified(known: Pins, path: str, site: Site) -> Path:
             cause=f"its sha256 is {found}, pinned is {known.sha256[path]}; it was changed since",
             fix=f"mfo fetch RECIPE --site {site.name} keeps it aside and fetches it again",
         )
-    return place
+    return place, data

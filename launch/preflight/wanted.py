@@ -22,7 +22,7 @@ from corpus.store import Repo, Store, digest, is_commit
 from launch.errors import ACTIONABLE, CorpusError, KitError, nearest
 from launch.files import digest as digest_json
 from launch.files import read_json, write_json
-from launch.preflight.upstream import load_pins
+from launch.preflight.upstream import load_pins, task_files
 from launch.recipe import RECIPES, Recipe, read_toml
 from launch.site import Site
 
@@ -175,6 +175,7 @@ def _ties(recipe: Recipe, stages: Iterable[str]) -> list[_Tie]:
         ("corpus" in stages, _tie_corpus),
         ("train" in stages or recipe.table("eval")["base"], _tie_model),
         ("evaluate" in stages, _tie_benchmarks),
+        ("evaluate" in stages, _tie_task_files),
     ]
     return [tie for needed, tie in ties if needed]
 
@@ -206,6 +207,17 @@ def _tie_benchmarks(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[st
     data["eval"]["benchmark_files"] = str(folder)
     data["eval"]["benchmark_revisions"] = revisions
     return [f"{name}: {revision}, as it was fetched" for name, revision in revisions.items()]
+
+
+def _tie_task_files(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[str]:  # noqa: ARG001
+    if recipe.table("eval")["tasks"] != "upstream":
+        return []
+    try:
+        pins, files = load_pins()["harness"], task_files(site)
+    except KitError as error:
+        error.fix = error.fix.replace("RECIPE", recipe.name)
+        raise
+    return [f"task files: {len(files)} of {pins.repository} at {pins.commit}, every sha256 checked"]
 
 
 def _commit(recipe: Recipe, site: Site, repo: Repo, revision: str, patterns: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from checks.benchmarks import kinds
 from launch.errors import KitError, nearest
 from launch.files import digest, sha256_file, write_json
-from launch.preflight import fetch
+from launch.preflight import fetch, upstream
 
 if TYPE_CHECKING:
     from launch.recipe import Recipe
@@ -76,6 +77,9 @@ def inputs(run: Run) -> dict[str, Any]:
         "weights": weights_digest(run),
         "packages": {k: v for k, v in run.spec["packages"].items() if k in keep},
     }
+    if table["tasks"] == "upstream":
+        files = upstream.task_files(run.site)
+        out["task_files"] = {n: hashlib.sha256(data).hexdigest() for n, data in files.items()}
     if table["base"]:
         out["base"] = fetch.base_model_identity(run.recipe)
     return out
@@ -99,7 +103,7 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     # Set before any framework is imported: nothing here may wait for a network.
     os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})
     folder, names = run.folder("evaluate"), benchmark_files(run.recipe)
-    choice = {n: p for n, p in names.items() if kinds.kind(n) == kinds.CHOICE}
+    choice = {n: p for n, p in names.items() if kinds.kind(n) not in kinds.JUDGED}
     files, summary = multiple_choice(run, models(run), choice)
     write_json(folder / "summary.json", summary)
     files[folder / "summary.json"] = None
@@ -122,8 +126,10 @@ def multiple_choice(
     protocol = {
         key: table[key]
         for key in ("limit", "seed", "batch_size", "max_gen_toks", "max_length", "dtype",
-                    "chat_template")
+                    "chat_template", "backend", "tasks", "extraction", "pubmedqa")
     }  # fmt: skip
+    if table["tasks"] == "upstream":
+        protocol["task_files"] = upstream.task_files(run.site)
     summary: dict[str, Any] = {which: {} for which in models}
     files: dict[Path, str | None] = {}
     for number, (which, model) in enumerate(models.items() if names else ()):

@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.benchmarks.answers import (
+    EXTRACTIONS,
     LINEAR,
     PUBLISHED,
     extract_answer,
-    extraction,
     first_match,
 )
-from checks.errors import KitError
 
 FOUR, TEN = "ABCD", "ABCDEFGHIJ"
 
@@ -167,14 +166,6 @@ def test_the_linear_pattern_agrees_on_any_text(text: str, last: str) -> None:
     assert re.findall(LINEAR[last], written) == re.findall(PUBLISHED[last], written)
 
 
-def test_an_unknown_extraction_is_refused_with_the_nearest() -> None:
-    assert extraction("robust") is extract_answer
-    with pytest.raises(KitError, match=r"'publisched'; did you mean 'published'\?"):
-        extraction("publisched")
-    with pytest.raises(KitError, match="there is no extraction 'x'\n"):
-        extraction("x")
-
-
 @pytest.mark.parametrize("rule", ["published", "robust"])
 @pytest.mark.parametrize(
     "piece",
@@ -191,5 +182,5 @@ def test_an_unknown_extraction_is_refused_with_the_nearest() -> None:
 )
 def test_hostile_response_costs_little(piece: str, rule: str) -> None:
     started = time.perf_counter()
-    extraction(rule)(piece, FOUR)
+    EXTRACTIONS[rule](piece, FOUR)
     assert time.perf_counter() - started < 3

@@ -13,7 +13,9 @@ from typing import NoReturn
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "corpus"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "checks"))
 from standin_files import git_mirror, lay_out
+from standin_tasks import task_files
 
 from launch import recipe, site
 from launch import run as runs
@@ -61,10 +63,21 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     ]  # fmt: skip
     lay_out(hub, "dataset", "org/pub", C, {"x/train-0.parquet": parquet(items, tmp_path)})
     selection = json.dumps({"1": "yes", "3": "yes"}).encode()
+    tasks = {f"{upstream.TASKS}/{name}": data for name, data in task_files().items()}
+    # A file beside them that is not pinned, and that nobody may read.
+    stray = {f"{upstream.TASKS}/stray.yaml": b"task: medqa_g\ndoc_to_text: !function evil.f\n"}
     commit = git_mirror(tmp_path / "mirror", "own/er", {"truth.json": selection, "a.py": b"x = 1"})
-    sha256 = hashlib.sha256(b"x = 1").hexdigest()
+    fork = git_mirror(tmp_path / "fork", "own/fork", {**tasks, **stray})
+    (tmp_path / "fork" / "own" / "fork.git").rename(tmp_path / "mirror" / "own" / "fork.git")
     (tmp_path / "pins.toml").write_text(
-        f'[own]\nrepo = "own/er"\ncommit = "{commit}"\n[own.sha256]\n"a.py" = "{sha256}"\n'
+        "".join(
+            f'[{name}]\nrepo = "own/{repo}"\ncommit = "{at}"\n[{name}.sha256]\n'
+            + "".join(f'"{p}" = "{hashlib.sha256(d).hexdigest()}"\n' for p, d in some.items())
+            for name, repo, at, some in (
+                ("own", "er", commit, {"a.py": b"x = 1"}),
+                ("harness", "fork", fork, tasks),
+            )
+        )
     )
     (tmp_path / "benchmarks.toml").write_text(
         '[benchmarks.pubmedqa]\nrepository = "org/pub"\nrevision = "main"\n'
@@ -87,7 +100,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setenv("MFO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # no test asks the hub
     return SimpleNamespace(recipe=own, mirror=tmp_path / "mirror", cache=tmp_path / "cache",
-                           own_commit=commit, tmp=tmp_path)  # fmt: skip
+                           fork_commit=fork, tmp=tmp_path)  # fmt: skip
 
 
 @pytest.fixture
@@ -151,7 +164,7 @@ def test_a_run_is_refused_before_a_fetch_and_says_the_command(
     assert not (world.tmp / "runs").exists()
     code, out, _ = call("run", world.recipe, "--dry-run")
     assert code == 0
-    assert out.count("NOT FETCHED") == 3
+    assert out.count("NOT FETCHED") == 4
     call("fetch", world.recipe, "--mirror", world.mirror)
     _, out, _ = call("run", world.recipe, "--dry-run")
     assert "NOT FETCHED" not in out
@@ -177,6 +190,38 @@ def test_a_changed_byte_is_noticed_by_run_and_fetch(call: Call, world: SimpleNam
     items.write_text(items.read_text().replace("yes", "no!"))
     with pytest.raises(ACTIONABLE, match="has changed since it was made"):
         wanted.freeze(recipe.load(str(world.recipe)), place, choices.FULL)
+
+
+def test_task_files_come_from_a_git_repository_and_a_changed_byte_stops_the_run(
+    call: Call, world: SimpleNamespace
+) -> None:
+    call("fetch", world.recipe, "--mirror", world.mirror)
+    place = site.load("laptop")
+    assert upstream.task_files(place) == task_files()  # the stray file is not among them
+    chosen, said = wanted.freeze(recipe.load(str(world.recipe)), place, ["evaluate"])
+    assert f"task files: 5 of own/fork at {world.fork_commit}, every sha256 checked" in said
+    run = runs.create(chosen, place, ["evaluate"], said, world.tmp / "runs")
+    one = next(world.cache.rglob("pubmedqa_g.yaml"))
+    one.write_bytes(one.read_bytes().replace(b"Invented", b"Inventex"))
+    for command in (
+        ["run", world.recipe, "--runs", world.tmp / "runs"],
+        ["verify", world.mirror, "--recipe", world.recipe, "--runs", world.tmp / "runs"],
+    ):
+        code, _, err = call(*command)
+        assert code == 2
+        assert "pubmedqa_g.yaml is not the one that was pinned, and is not used" in err
+        digests = [hashlib.sha256(data).hexdigest() for data in
+                   (one.read_bytes(), task_files()["pubmedqa_g.yaml"])]  # fmt: skip
+        assert f"its sha256 is {digests[0]}, pinned is {digests[1]}" in err
+        assert "mfo fetch own --site laptop" in err
+    # Also a run that began before: its stage reads the files again.
+    with pytest.raises(ACTIONABLE, match="not the one that was pinned"):
+        execution.execute(run, "evaluate")
+    code, _, _ = call("fetch", world.recipe, "--mirror", world.mirror)
+    assert (code, upstream.task_files(place)) == (0, task_files())
+    one.unlink()
+    code, _, err = call("run", world.recipe, "--runs", world.tmp / "runs")
+    assert (code, "pubmedqa_g.yaml cannot be read" in err) == (2, True)
 
 
 def test_a_benchmark_of_another_size_is_refused(call: Call, world: SimpleNamespace) -> None:

@@ -1,0 +1,170 @@
+"""Load a model for lm-evaluation-harness: transformers anywhere, vLLM where there is a GPU for it.
+
+Run so far with transformers on CPUs; the vLLM branch is written after lm-eval 0.4.11's own
+signature and has not been run: it needs a GPU.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from checks.errors import KitError
+
+__all__ = ["BACKENDS", "load", "turn_ends"]
+
+BACKENDS = ("auto", "hf", "vllm")
+# Tokens that end a turn in the chat formats of the six models, where they are special tokens.
+_TURN_ENDS = ("<end_of_turn>", "<|im_end|>", "<|eot_id|>", "<|assistant_end|>", "<|endoftext|>")
+
+
+def load(
+    model: Path,
+    *,
+    backend: str,
+    batch_size: int,
+    max_length: int,
+    dtype: str,
+    seed: int,
+    device: str | None,
+    log: Callable[[str], None],
+) -> Any:
+    """Load a model folder as an LM of the harness.
+
+    Args:
+        model: a folder that AutoModelForCausalLM and AutoTokenizer load (safetensors).
+        backend: one of BACKENDS; auto: vLLM where it is installed and a GPU is here.
+        batch_size: prompts generated at once (transformers; vLLM batches by itself).
+        max_length: most tokens of prompt and response together.
+        dtype: of the weights while generating.
+        seed: of vLLM's engine; greedy decoding does not ask for it.
+        device: "cpu", "cuda", "cuda:1"; None: the GPU where there is one.
+        log: receives one line for each decision.
+
+    Raises:
+        KitError: the backend cannot run here, or the folder holds no model that loads.
+    """
+    if not (model / "config.json").is_file():
+        raise KitError(
+            "There is no model in this folder.",
+            where=str(model),
+            cause="config.json is missing: the training has not finished, or the path is misspelt",
+            fix="finish the training (mfo resume RUN), or give the folder of the weights",
+        )
+    import torch
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    which = _backend(backend, gpus, device, log)
+    try:
+        if which == "vllm":
+            from lm_eval.models.vllm_causallms import VLLM
+
+            # As published: the window is the engine's, and generation ends where it is full.
+            return VLLM(
+                pretrained=str(model),
+                dtype=dtype,
+                max_model_len=max_length,
+                tensor_parallel_size=gpus,
+                batch_size="auto",
+                seed=seed,
+                trust_remote_code=False,
+            )
+        chosen = device or ("cuda" if gpus else "cpu")
+        log(f"device: {chosen}" + ("" if device else ", the best that is here")
+            + f"; dtype: {dtype}")  # fmt: skip
+        return _windowed()(
+            pretrained=str(model),
+            device=chosen,
+            dtype=dtype,
+            batch_size=batch_size,
+            max_length=max_length,
+            trust_remote_code=False,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise KitError(
+            "The model cannot be loaded.",
+            where=str(model),
+            cause=f"{type(error).__name__}: {str(error).splitlines()[0][:300]}",
+            fix="check that the folder holds config, tokenizer and whole safetensors files",
+        ) from error
+
+
+def _backend(asked: str, gpus: int, device: str | None, log: Callable[[str], None]) -> str:
+    there = find_spec("vllm") is not None
+    if asked == "vllm" and not (there and gpus):
+        raise KitError(
+            "vLLM cannot generate here.",
+            where="eval.backend = vllm",
+            cause="no GPU is here" if there else "the package vllm is not installed",
+            fix="--set eval.backend=hf, or run it in the eval image on a node with GPUs",
+        )
+    if asked != "auto":
+        return asked
+    if there and gpus and device is None:
+        log(f"backend: vLLM on {gpus} GPUs, as published")
+        return "vllm"
+    why = "the device was named" if device else "no GPU is here" if there else "vLLM is not here"
+    log(f"backend: transformers, because {why}")
+    return "hf"
+
+
+def _windowed() -> Any:
+    """Give lm-eval's transformers model with vLLM's way to fill the window.
+
+    The published protocol allows 4,096 new tokens in a window of 4,096. vLLM stops where prompt
+    and response fill the window; lm-eval's transformers model takes the sum for a mistake and
+    refuses. Here each response may be as long as the window has room behind its own prompt.
+    """
+    from lm_eval.models.huggingface import HFLM
+
+    class Windowed(HFLM):  # type: ignore[misc]
+        room = 0
+
+        @property
+        def max_length(self) -> int:
+            # What lm-eval subtracts from this to learn how long a prompt may be is added to it.
+            return int(super().max_length) + self.room
+
+        def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
+            self.room = max(int(r.args[1].get("max_gen_toks") or 256) for r in requests)
+            try:
+                return list(super().generate_until(requests, disable_tqdm=disable_tqdm))
+            finally:
+                self.room = 0
+
+        def _model_generate(
+            self, context: Any, max_length: int, stop: list[str], **settings: Any
+        ) -> Any:
+            window = self.max_length - self.room
+            prompts = settings["attention_mask"].sum(dim=1)
+            width = context.shape[1]
+            room = (window - prompts).clamp(min=0, max=max_length - width)
+            if not int(room.max()):
+                return context
+            out = super()._model_generate(
+                context, max_length=width + int(room.max()), stop=stop, **settings
+            )
+            for row, left in enumerate(room.tolist()):
+                out[row, width + left :] = self.tokenizer.pad_token_id
+            return out
+
+    return Windowed
+
+
+def turn_ends(tokenizer: Any, model: Path) -> list[str]:
+    """Find the tokens that end the model's turn: its own list, and those that chat formats use."""
+    found: list[str] = []
+    try:
+        config = json.loads((model / "generation_config.json").read_text(encoding="utf-8"))
+        ids = config.get("eos_token_id") or []
+        ids = ids if isinstance(ids, list) else [ids]
+        found = [str(tokenizer.convert_ids_to_tokens(index)) for index in ids]
+    except (OSError, ValueError):
+        pass  # not every folder has one; the special tokens below serve as well
+    special = set(tokenizer.all_special_tokens) | set(tokenizer.get_added_vocab())
+    found += [token for token in _TURN_ENDS if token in special and token not in found]
+    return found
