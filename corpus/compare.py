@@ -261,11 +261,13 @@ def count_prompts(matcher: Matcher) -> list[dict[str, int]]:
     out = []
     for number, benchmark in enumerate(matcher.benchmarks):
         begin = int(matcher.offsets[number])
-        lengths = [len(t) for t in matcher.tokens[begin : begin + len(benchmark.prompts)]]
+        mine = [n for n in range(len(benchmark.prompts)) if n not in benchmark.outside]
+        lengths = [len(matcher.tokens[begin + n]) for n in mine]
         out.append(
             {
-                "prompts": len(lengths),
-                "empty": sum(not text.strip() for text in benchmark.prompts),
+                "prompts": len(mine),
+                "outside": len(benchmark.outside),
+                "empty": sum(not benchmark.prompts[n].strip() for n in mine),
                 "shorter_than_ngram": sum(n < matcher.rule.ngram for n in lengths),
                 "never_match": sum(not matcher.rule.can_match(n) for n in lengths),
             }

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from corpus import sources
+from corpus.counts import account
 from corpus.errors import KitError
 from corpus.rows import RowError, normalise
 
@@ -49,24 +50,28 @@ def prepare(
     digest = hashlib.sha256()
     components: dict[str, dict[str, int]] = {}
     seen: Counter[str] = Counter()
+    said: list[str] = []
     try:
         with half.open("wb") as file:
             for source in found:
                 counts = _copy(source, file, digest, seen, on_row)
                 components[source.name] = counts
-                if source.rows is not None and counts["rows"] != source.rows:
+                count = account(source.name, counts["rows"], source.about)
+                if not count.explained:
                     raise KitError(
-                        f"component {source.name} has {counts['rows']:,} rows, "
-                        f"{source.rows:,} are expected",
+                        f"component {source.name} has {count.found:,} rows, "
+                        f"{count.published:,} are expected",
                         where=", ".join(map(str, source.files)),
                         cause="another revision, or a cut file",
-                        fix=f"fetch it again, or mend components.{source.name}.rows in {spec}",
+                        fix=f"fetch it again, or account for it in components.{source.name}.also "
+                        f"of {spec}",
                     )
+                said.append(str(count))
     except BaseException:
         half.unlink(missing_ok=True)
         raise
     total = {key: sum(c[key] for c in components.values()) for key in KEYS}
-    summary = {"sha256": digest.hexdigest(), **total, "components": components}
+    summary = {"sha256": digest.hexdigest(), **total, "components": components, "counts": said}
     half.rename(out / "train.jsonl")
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     return summary

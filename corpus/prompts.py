@@ -6,6 +6,8 @@ Native schemas, told apart by their fields (one JSON object a line):
     pubmedqa     context.contexts, question              contexts joined by blanks, the question
     medxpertqa   question (holds its options), options   the question
     healthbench  prompt: list of {role, content}         the user's turns joined by newlines
+    auto_moove   prompt or question, with firstAnswer    the text
+                 or parentContribution
 
 Any other file: name the field that holds the text (or a list of messages).
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +37,13 @@ class Benchmark:
         prompts: in the file's order, blank lines not counted; empty ones are kept, so that an
             index is the row's number in the file.
         source: where they come from.
+        outside: indices of rows that do not belong to it; their prompts are empty.
     """
 
     name: str
     prompts: tuple[str, ...]
     source: str
+    outside: frozenset[int] = frozenset()
 
 
 def parse(given: str) -> tuple[str, Path, str | None]:
@@ -67,13 +71,16 @@ def parse(given: str) -> tuple[str, Path, str | None]:
     return name, Path(rest), None
 
 
-def read(name: str, path: Path, field: str | None = None) -> Benchmark:
+def read(
+    name: str, path: Path, field: str | None = None, *, only: Collection[str] | None = None
+) -> Benchmark:
     """Read a benchmark's prompts.
 
     Args:
         name: what it is called in the reports.
         path: JSONL in one of the native schemas, or any other with `field`.
         field: that holds the prompt; None: whichever schema the fields show.
+        only: the `pubid`s of the rows that belong to it (PubMedQA's test split); None: all do.
 
     Raises:
         KitError: naming the line, for a file that is missing, empty, not UTF-8 or not JSON, of
@@ -88,19 +95,26 @@ def read(name: str, path: Path, field: str | None = None) -> Benchmark:
             fix="check the path; --prompts takes NAME=FILE[:FIELD]",
         ) from None
     prompts = []
+    outside = set()
     for number, line in enumerate(raw.split(b"\n"), 1):
         if line.strip():
             where = f"{path}:{number}"
             row = _parse_line(line, where)
-            prompts.append(clean(_prompt(row, field, where)))
-    if not prompts:
+            if only is None or str(row.get("pubid")) in only:
+                prompts.append(clean(_prompt(row, field, where)))
+            else:
+                outside.add(len(prompts))
+                prompts.append("")
+    if len(prompts) == len(outside):
         raise KitError(
             f"the benchmark {name} has no rows",
             where=str(path),
-            cause="an empty file; against nothing every corpus would look clean",
+            cause="no row belongs to its test split"
+            if outside
+            else "an empty file; against nothing every corpus would look clean",
             fix="fetch it again, or leave it out",
         )
-    return Benchmark(name, tuple(prompts), str(path))
+    return Benchmark(name, tuple(prompts), str(path), frozenset(outside))
 
 
 def _parse_line(line: bytes, where: str) -> dict[str, Any]:
@@ -176,7 +190,7 @@ def _pubmedqa(row: dict[str, Any], where: str) -> str:
     return " ".join(parts) + "\n" + _text(row["question"], "question", where)
 
 
-def _medxpertqa(row: dict[str, Any], where: str) -> str:
+def _question(row: dict[str, Any], where: str) -> str:
     return _text(row["question"], "question", where)
 
 
@@ -190,6 +204,8 @@ _SCHEMAS: tuple[tuple[tuple[str, ...], Callable[[dict[str, Any], str], str]], ..
     (("question", *_OPTIONS), _medmcqa),
     (("sent1", "sent2", *_ENDINGS), _medqa),
     (("context", "question"), _pubmedqa),
-    (("question", "options", "label"), _medxpertqa),
+    (("question", "options", "label"), _question),
     (("prompt",), _healthbench),
+    (("question", "firstAnswer"), _question),
+    (("question", "parentContribution"), _question),
 )

@@ -7,7 +7,7 @@ A corpus file is TOML:
     revision = "COMMIT"
     [components.NAME]
     path = "data/NAME/train-*.parquet"   # .jsonl or .parquet, a pattern is allowed
-    rows = 216546                # optional, checked
+    rows = 216546                # optional, checked (corpus.counts), with `note` and `also`
     sha256 = "…"                 # optional, checked; of several files: a table {path = "…"}
 
 A single .jsonl or .parquet file is a corpus of one component as it stands. A data set of the hub is
@@ -21,28 +21,33 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from corpus import counts
 from corpus.errors import KitError
 from corpus.store import Repo, Store
 
 _KEYS = {
     "corpus": ("repository", "revision", "licence", "note"),
-    "components": ("path", "rows", "sha256", "licence", "note"),
+    "components": ("path", "rows", "sha256", "licence", "note", "also"),
 }
 FETCH = "mfo fetch RECIPE"
 
 
 @dataclass(frozen=True)
 class Source:
-    """One component: its files, and what is known of them."""
+    """One component: its files, and what the corpus file says of them."""
 
     name: str
     files: tuple[Path, ...]
-    rows: int | None = None
-    sha256: str | Mapping[str, str] | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows were published."""
+        return self.about.get("rows")
 
 
 def load(
@@ -95,7 +100,7 @@ def load(
         expected = component.get("sha256")
         if expected:
             _check_sha256(root, files, expected, name)
-        out.append(Source(name, files, component.get("rows"), expected))
+        out.append(Source(name, files, component))
     return out
 
 
@@ -139,6 +144,7 @@ def read_spec(spec: Path) -> dict[str, Any]:
     for name, component in components.items():
         if not isinstance(component.get("path"), str):
             raise KitError(f"component {name} has no path", where=str(spec))
+        counts.check(name, component, str(spec))
     return data
 
 

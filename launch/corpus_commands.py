@@ -11,6 +11,8 @@ from launch.words.options import emit
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from corpus.prompts import Benchmark
+
 #: Less than this is done before a second process would have begun.
 SMALL = 2 * 2**20
 
@@ -37,7 +39,10 @@ def decontaminate(
 
     console = Console(stderr=as_json, highlight=False)
     rule = Rule(mode, ngram, threshold)
-    found = [benchmarks.read(*benchmarks.parse(given)) for given in prompts]
+    found = [read_prompts(*benchmarks.parse(given)) for given in prompts]
+    for one in found:
+        if one.outside:
+            console.print(outside(one), style="dim", markup=False, soft_wrap=True)
     size = sum(path.stat().st_size for path in train if path.is_file())
     if workers is None:
         workers, why = choose_workers(size)
@@ -57,6 +62,21 @@ def decontaminate(
         emit(summary)
     else:
         _print(console, summary, out)
+
+
+def read_prompts(name: str, path: Path, field: str | None = None) -> Benchmark:
+    """Read a benchmark's prompts: of PubMedQA those that are scored, where the list is there."""
+    from checks.benchmarks.mcq import test_split
+    from corpus import prompts
+
+    return prompts.read(name, path, field, only=test_split(path))
+
+
+def outside(one: Benchmark) -> str:
+    """Say which rows of a benchmark's file are not held against anything, and why."""
+    left = len(one.prompts) - len(one.outside)
+    return (f"{one.name}: {left:,} of {len(one.prompts):,} rows, by the list of pubids beside the "
+            "file; the others are no test items, and may be trained on")  # fmt: skip
 
 
 def choose_workers(size: int) -> tuple[int, str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from corpus.counts import Count
 from corpus.fetch import Part, Wanted, Watch
 from corpus.fetch import fetch as bring
 from corpus.origins import origins
@@ -39,17 +41,35 @@ def fetch(recipe_name: str, site_name: str, mirrors: tuple[str, ...], only: tupl
     console = Console(stderr=as_json, highlight=False)
     asked = wanted.wanted(recipe, only or wanted.PARTS)
     parts = _bring(asked, site.cache_path, mirrors, console, jobs=jobs, update=update)
+    counts = wanted.corpus_counts(recipe, site) if "corpus" in (only or wanted.PARTS) else []
     made: dict[str, str] = {}
     if wanted.from_hub(recipe) and "benchmarks" in (only or wanted.PARTS):
         folder, made = wanted.benchmark_folder(recipe, site)
         console.print(f"benchmarks: {folder}", markup=False, soft_wrap=True)
     if as_json:
         emit({"cache": str(site.cache_path), "files": [_entry(p) for p in parts],
-              "benchmarks": made})  # fmt: skip
+              "benchmarks": made, "rows": [asdict(count) for count in counts]})  # fmt: skip
+    else:
+        _summarise(parts, console)
+        for count in counts:
+            console.print(str(count), markup=False, soft_wrap=True)
+    _refuse_unexplained(counts)
+    if as_json:
         return
-    _summarise(parts, console)
     console.print(f"cache: {site.cache_path}", markup=False, soft_wrap=True)
     console.print(f"next:  mfo run {recipe.name} --site {site.name} --dry-run", markup=False)
+
+
+def _refuse_unexplained(counts: Sequence[Count]) -> None:
+    odd = [count for count in counts if not count.explained]
+    if odd:
+        raise KitError(
+            str(odd[0]) + (f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""),
+            where="recipes/corpus.toml",
+            cause="another revision than the one that was published on; the files stay, no run "
+            "takes them",
+            fix="fetch the right revision, or account for it in the component's `also`",
+        )
 
 
 def lock(files: tuple[Path, ...], mirrors: tuple[str, ...], site_name: str, jobs: int) -> None:

@@ -92,7 +92,7 @@ def read_benchmark(
             cause=f"the kit reads {', '.join(BENCHMARKS)}",
             fix="name one of these",
         )
-    selected = _read_selection(path)
+    selected = test_split(path)
     questions: list[Question] = []
     seen: dict[str, int] = {}
     for number, row in read_rows(path, "benchmark file"):
@@ -130,7 +130,12 @@ def read_benchmark(
     return questions
 
 
-def _read_selection(path: Path) -> set[str] | None:
+def test_split(path: Path) -> set[str] | None:
+    """Give the ids of the items that count, where the file's folder lists them (PubMedQA).
+
+    Raises:
+        KitError: the list cannot be read.
+    """
     name = re.split(r"[^a-z]", path.name.lower(), maxsplit=1)[0]
     listing = path.with_name(f"{name}_test_pubids.json")
     if not listing.is_file():

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from corpus.counts import Count, account
 from corpus.fetch import Wanted
 from corpus.lock import Entry, entries
-from corpus.sources import Source, read
+from corpus.sources import Source, count_rows, load, read
 from corpus.store import Repo, Store, digest, is_commit
 from launch.errors import ACTIONABLE, CorpusError, KitError, nearest
 from launch.files import digest as digest_json
@@ -83,6 +84,19 @@ def _corpus(recipe: Recipe) -> list[Entry]:
     spec, only = Path(table["sources"]), table.get("components")
     found = entries(spec) if spec.suffix == ".toml" else []
     return [entry for entry in found if not only or entry.name in only]
+
+
+def corpus_counts(recipe: Recipe, site: Site) -> list[Count]:
+    """Hold the rows of every fetched component against the published ones.
+
+    Raises:
+        KitError: the corpus was not fetched whole, or has changed since.
+    """
+    if not _corpus(recipe):
+        return []
+    table = recipe.table("corpus")
+    found = load(Path(table["sources"]), table.get("components", ()), cache=site.cache_path)
+    return [account(s.name, sum(map(count_rows, s.files)), s.about) for s in found]
 
 
 def _model(recipe: Recipe) -> tuple[Repo, str] | None:

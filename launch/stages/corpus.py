@@ -68,10 +68,13 @@ def inputs(run: Run) -> dict[str, Any]:
     }
     mode = decontamination(run.recipe)
     if mode != OFF:
+        from checks.benchmarks.mcq import test_split
         from launch.preflight.fetch import base_model_identity
         from launch.stages.evaluate import benchmark_files
 
+        splits = {n: test_split(p) for n, p in benchmark_files(run.recipe).items()}
         out["decontaminate"] = {
+            "splits": {name: sorted(ids) for name, ids in splits.items() if ids is not None},
             "mode": mode,
             "threshold": _rule(run.recipe).threshold,
             "benchmarks": {n: sha256_file(p) for n, p in benchmark_files(run.recipe).items()},
@@ -87,8 +90,8 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
         Path(run.recipe.table("corpus")["sources"]), folder, found=_found(run),
         on_row=lambda name, rows: print(f"{name}: {rows:,} rows", flush=True),
     )  # fmt: skip
-    for name, counts in summary["components"].items():
-        print(f"{name}: {counts['rows']:,} rows, {counts['turns']:,} turns", flush=True)
+    for line in summary["counts"]:
+        print(line, flush=True)
     mode = decontamination(run.recipe)
     print(f"decontamination: {mode}, as corpus.decontaminate says", flush=True)
     files: dict[Path, str | None] = {}
@@ -124,16 +127,18 @@ def _decontaminate(
     run: Run, prepared: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[Path, str | None]]:
     """Put the kept rows in train.jsonl's place; gives the summary and the other files."""
-    from corpus import prompts
     from corpus.decontaminate import decontaminate
-    from launch.corpus_commands import choose_workers
+    from launch.corpus_commands import choose_workers, outside, read_prompts
     from launch.preflight.fetch import base_model
     from launch.stages.evaluate import benchmark_files
 
     folder = run.folder("corpus")
     whole, out = folder / "prepared.jsonl", folder / "decontaminate"
     (folder / "train.jsonl").rename(whole)
-    found = [prompts.read(name, path) for name, path in benchmark_files(run.recipe).items()]
+    found = [read_prompts(name, path) for name, path in benchmark_files(run.recipe).items()]
+    for one in found:
+        if one.outside:
+            print(outside(one), flush=True)
     workers, why = choose_workers(whole.stat().st_size)
     print(f"decontamination: {workers} workers, {why}", flush=True)
     removed = decontaminate(

@@ -1,7 +1,7 @@
 """The corpus stage removes what stands in the benchmarks that the recipe is scored on."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ CHOICES = ["first drug", "second drug", "third drug", "fourth drug"]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Callable[[str], Run]:
+def make(tmp_path: Path) -> Callable[..., Run]:
     tokenizers = pytest.importorskip("tokenizers")
     words = sorted({*QUESTION.split(), *" ".join(CHOICES).split(), "A", "B", "C", "D", "."})
     tokenizer = tokenizers.Tokenizer(
@@ -45,12 +45,12 @@ def make(tmp_path: Path) -> Callable[[str], Run]:
     ]  # fmt: skip
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    def new(mode: str) -> Run:
+    def new(mode: str, asked: Sequence[str] = ("medqa",)) -> Run:
         settings = [
             ("corpus.sources", str(tmp_path / "rows.jsonl")),
             ("corpus.decontaminate", mode),
             ("eval.benchmark_files", str(tmp_path / "benchmarks")),
-            ("eval.benchmarks", ["medqa"]),
+            ("eval.benchmarks", list(asked)),
             ("model.base", str(base)),
         ]
         chosen = recipe.with_settings(recipe.load("gemma-3-27b"), settings)
@@ -61,7 +61,7 @@ def make(tmp_path: Path) -> Callable[[str], Run]:
 
 @pytest.mark.parametrize(("mode", "left"), [("off", 3), ("correct", 2), ("faithful", 2)])
 def test_the_stage_removes_what_the_recipe_is_scored_on(
-    make: Callable[[str], Run], mode: str, left: int
+    make: Callable[..., Run], mode: str, left: int
 ) -> None:
     run = make(mode)
     execution.execute(run, "corpus")
@@ -82,6 +82,38 @@ def test_the_stage_removes_what_the_recipe_is_scored_on(
     assert execution.finished(run, "corpus") == (mode == "off")
 
 
-def test_an_unknown_mode_is_refused(make: Callable[[str], Run]) -> None:
+def test_an_unknown_mode_is_refused(make: Callable[..., Run]) -> None:
     with pytest.raises(KitError, match="off, correct, faithful"):
         execution.execute(make("corect"), "corpus")
+
+
+def test_every_benchmark_of_the_recipe_counts_and_no_item_outside_a_test_split(
+    make: Callable[..., Run], tmp_path: Path
+) -> None:
+    said = "third drug first drug the pressure lowers eye within invented hour"
+    talk = [{"role": "user", "content": said}, {"role": "assistant", "content": "a thing"}]
+    other = {"pubid": 1, "question": QUESTION, "context": {"contexts": ["x"]}}
+    files = {
+        "healthbench_hard": [{"prompt_id": "h", "prompt": talk, "rubrics": []}],
+        "auto_moove": [{"id": "v", "question": f"first {said}", "parentContribution": {}}],
+        "pubmedqa": [other, {**other, "pubid": 2, "question": "another drug"}],
+    }
+    folder = tmp_path / "benchmarks"
+    for name, items in files.items():
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(i) + "\n" for i in items))
+    (folder / "pubmedqa_test_pubids.json").write_text('["2"]')
+    turns = [{"role": "user", "content": said}, {"role": "assistant", "content": "an answer"}]
+    with (tmp_path / "rows.jsonl").open("a") as file:
+        file.write(json.dumps({"id": "h", "messages": turns}) + "\n")
+
+    run = make("correct", ["medqa", *files])
+    execution.execute(run, "corpus")
+    out = run.folder("corpus") / "decontaminate"
+    found = {p.stem: json.loads(p.read_text()) for p in (out / "reports").iterdir()}
+    assert found == {"medqa": {"rows/1": 0}, "healthbench_hard": {"rows/h": 0},
+                     "auto_moove": {"rows/h": 0}, "pubmedqa": {}}  # fmt: skip
+    counts = json.loads((out / "summary.json").read_text())["benchmarks"]["pubmedqa"]
+    assert (counts["prompts"], counts["outside"], counts["empty"]) == (1, 1, 0)
+    assert execution.execute(run, "corpus") == "skipped"
+    (folder / "pubmedqa_test_pubids.json").write_text('["1"]')
+    assert not execution.finished(run, "corpus")

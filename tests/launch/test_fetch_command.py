@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import socket
 import sys
 import tomllib
@@ -231,6 +232,40 @@ def test_a_benchmark_of_another_size_is_refused(call: Call, world: SimpleNamespa
     assert code == 2
     assert "pubmedqa has 4 rows, 5 are expected" in err
     assert not [p for p in (world.cache / "benchmarks").iterdir() if p.is_dir()]
+
+
+def test_the_published_corpus_is_counted_where_it_is_fetched(
+    call: Call, world: SimpleNamespace
+) -> None:
+    """The four components as the hub has them, each with as many rows as may be met."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = {"curated_qa": 216_719, "synthetic_curated_qa": 214_654, "guidelines_qa": 145_681,
+            "synthetic_moove": 24_387}  # fmt: skip
+    spec = recipe.RECIPES / "corpus.toml"
+    (world.recipe / "corpus.toml").write_text(spec.read_text())
+
+    def lay_out_all() -> None:
+        files = {}
+        for name, count in rows.items():
+            for part, many in enumerate((count // 2, count - count // 2)):
+                pq.write_table(pa.table({"messages": pa.nulls(many)}), world.tmp / "x.parquet")
+                files[f"data/{name}/train-{part}.parquet"] = (world.tmp / "x.parquet").read_bytes()
+        lay_out(world.mirror / "hub", "dataset", "EPFLiGHT/fully-open-meditron", A, files)
+
+    lay_out_all()
+    code, out, err = call("fetch", world.recipe, "--only", "corpus", "--mirror", world.mirror)
+    assert (code, err) == (0, "")
+    assert "curated_qa: 216,719 rows, published 216,546, +173: the rows before" in out
+    assert "guidelines_qa: 145,681 rows, as published" in out
+    assert "synthetic_moove: 24,387 rows, published 24,465, -78: the rows without the 78" in out
+
+    shutil.rmtree(world.mirror / "hub" / "datasets--EPFLiGHT--fully-open-meditron")
+    shutil.rmtree(world.cache)
+    rows["guidelines_qa"] -= 1
+    lay_out_all()
+    code, _, err = call("fetch", world.recipe, "--only", "corpus", "--mirror", world.mirror)
+    assert code == 2
+    assert "guidelines_qa: 145,680 rows, published 145,681, -1: nothing that is known" in err
 
 
 def test_lock_fills_in_and_refuses_to_change(call: Call, world: SimpleNamespace) -> None:
