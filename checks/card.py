@@ -11,12 +11,27 @@ from recipes, tables and models is escaped.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from checks.report.markdown import escape, write_markdown
 
 __all__ = ["Facts", "model_card"]
+
+#: How the weights are loaded; the tests run it.
+SNIPPET = """```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained({place})
+model = AutoModelForCausalLM.from_pretrained({place}, dtype="auto")
+question = [{{"role": "user", "content": "Which vitamin prevents scurvy?"}}]
+tokens = tokenizer.apply_chat_template(
+    question, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+)
+answer = model.generate(**tokens, max_new_tokens=64)[0, tokens["input_ids"].shape[1] :]
+print(tokenizer.decode(answer, skip_special_tokens=True))
+```"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,6 +51,7 @@ class Facts:
         hardware: where it was trained, name -> value.
         tags: the hub's tags.
         language: of the training data and benchmarks.
+        place: what the card's snippet loads: the hub's name, or a folder beside the card.
     """
 
     title: str
@@ -50,6 +66,7 @@ class Facts:
     hardware: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     tags: tuple[str, ...] = ("medical", "reproduction", "mfo-kit")
     language: str = "en"
+    place: str = "train/model"
 
 
 def model_card(verdict: Mapping[str, Any], facts: Facts) -> str:
@@ -63,6 +80,8 @@ def model_card(verdict: Mapping[str, Any], facts: Facts) -> str:
         f"---\n{_metadata(verdict, facts)}---",
         f"# {escape(facts.title)}",
         _introduction(verdict, facts),
+        "# Use",
+        SNIPPET.format(place=json.dumps(facts.place)),
         "# Results",
         write_markdown(verdict).rstrip(),
         "Scores are in per cent, differences and margins in points. *Score* is measured on these "

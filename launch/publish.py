@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,8 +43,11 @@ def card(name: str | None, runs: Path, out: Path | None, licence: str | None) ->
     click.echo(f"card: {target}\nnext:  mfo push {run.name} --repo ORG/NAME --dry-run")
 
 
-def render(run: Run, licence: str | None) -> str:
+def render(run: Run, licence: str | None, repo: str | None = None) -> str:
     """Give a run's model card.
+
+    Args:
+        repo: where the weights go on the hub; None for a card in the run's folder.
 
     Raises:
         KitError: the run trained nothing, or has no verdict yet.
@@ -56,7 +60,10 @@ def render(run: Run, licence: str | None) -> str:
         raise KitError(
             f"{run.name} has no verdict yet", where=str(run.path), fix=f"mfo resume {run.name}"
         )
-    return model_card(read_verdict(run.verdict), facts(run, licence))
+    known = facts(run, licence)
+    if repo is not None:
+        known = replace(known, place=repo)
+    return model_card(read_verdict(run.verdict), known)
 
 
 def facts(run: Run, licence: str | None = None) -> Facts:
@@ -135,7 +142,7 @@ def push(
         KitError: the weights are not whole, there is no token, or the hub refuses.
     """
     run = find(name, runs)
-    text = render(run, licence)
+    text = render(run, licence, repo)
     files = weights(run)
     if not REPO.match(repo):
         raise KitError(

@@ -43,7 +43,7 @@ def test_any_names_give_a_card_that_parses(title: str, model: str, value: str, r
     assert card.data.model_name == title
     assert (card.data.base_model, card.data.datasets) == ("a/b", ["c/d"])
     headings = [line for line in card.text.splitlines() if line.startswith("# ")]
-    assert len(headings) == 7, "no text of the recipe's begins a heading"
+    assert len(headings) == 8, "no text of the recipe's begins a heading"
 
 
 @pytest.mark.parametrize(

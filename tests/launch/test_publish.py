@@ -1,6 +1,7 @@
 """The model card says what the verdict says; the push sends exactly the weights and the card."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,7 +47,18 @@ def test_the_cards_metadata_is_parsed_and_its_numbers_are_the_verdicts(
     assert measured == {row["benchmark"]: row["observed"] for row in verdict["benchmarks"]}
     assert measured["medqa"] == 75.0
     assert "| MedQA | 75.00 | 150/200 | 75.00 | +0.00 |" in card.text
-    for heading in ("Results", "Training data", "Recipe", "Hardware", "Provenance", "Limits"):
+    (snippet,) = re.findall(r"```python\n(.*?)```", card.text, re.DOTALL)
+    compile(snippet, "the card", "exec")  # test_twins.py runs it on real weights
+    assert 'from_pretrained("train/model")' in snippet, "the weights, seen from beside the card"
+    for heading in (
+        "Use",
+        "Results",
+        "Training data",
+        "Recipe",
+        "Hardware",
+        "Provenance",
+        "Limits",
+    ):
         assert f"\n# {heading}\n" in card.text
     assert f"{42:064x}" in card.text
     assert "1e-06" in card.text
@@ -111,6 +123,7 @@ def test_push_sends_the_weights_and_the_card_in_one_commit(
     card = repo["files"].pop("README.md").decode()
     assert repo["files"] == expected
     assert ModelCard(card).data.base_model == "google/gemma-3-27b-it"
+    assert 'from_pretrained("org/model")' in card
     assert sum("/commit/" in asked for asked in hub.asked) == 1
     assert hub.tokens == {f"Bearer {TOKEN}"}
 
