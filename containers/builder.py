@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from containers import check, contents, engine, evidence, lockfile, render
+from containers import carry, check, contents, engine, evidence, lockfile, render
 from containers.engine import Build
 from containers.errors import KitError
 from containers.selftest import driver_trouble
@@ -75,26 +75,30 @@ def look(spec: Spec, plan: Plan, out: Path) -> list[str]:
 
     Raises:
         KitError: the base is not pinned or is of another architecture, the lock is stale or has
-            nothing for this architecture, a rendered file is stale, no emulation, no space.
+            nothing for this architecture, a hash is wrong, a package has no wheel for it, a
+            rendered file is stale, no emulation, no space.
     """
     notes = [_base(plan)]
     lock = lockfile.read(plan.lock, spec.platforms)
     if plan.platform.name not in lock.pins:
         raise KitError(f"the lock has nothing for {plan.platform.name}", where=str(plan.lock),
                        fix=f"mfo image lock {plan.name} --why '…'")  # fmt: skip
-    own = plan.lock == spec.locks / plan.name
-    if own:
+    if own := _own(spec, plan):
         for finding in check.static(spec, check.read_locks(spec)):
             if not finding.holds:
                 raise KitError(finding.words, where=str(spec.path), fix=finding.fix)
     elif stale := render.stale(spec):
         raise KitError(f"older than images.toml: {', '.join(stale)}", fix="mfo image render")
-    if plan.wheels is not None:
-        notes.append(_wheels(plan.wheels, lock.all(plan.platform.name)))
-    notes += [_emulation(plan), _space(out, spec.image(plan.name).size_gb if own else SMALL_GB)]
+    # What takes no time first.
+    notes += [_emulation(plan), _space(plan, out, spec.image(plan.name).size_gb if own else 0)]
     trouble = driver_trouble(spec.base["driver"])
     if trouble.startswith("driver") and "older" in trouble:
         notes.append(f"warning: this machine's {trouble}")
+    if plan.wheels is not None:
+        count = carry.hold_against(plan.wheels, lock, plan.platform)
+        notes.append(f"packages: {count} from {plan.wheels}, each the lock's; without an index")
+    else:
+        notes.append(_index(spec, plan, lock))
     return [note for note in notes if note]
 
 
@@ -119,17 +123,21 @@ def _base(plan: Plan) -> str:
     return f"base: {plan.base}, local, {found['id']}: good for trying, not for publishing"
 
 
-def _wheels(folder: Path, pins: dict[str, lockfile.Pin]) -> str:
-    if not folder.is_dir():
-        raise KitError("there is no folder of wheels", where=str(folder))
-    there = [lockfile.normal(f.name) for f in folder.iterdir()]
-    missing = [n for n in pins if not any(file.startswith(f"{n}-") for file in there)]
-    if missing:
-        raise KitError(
-            f"{len(missing)} packages of the lock are not in the folder: {', '.join(missing[:8])}",
-            where=str(folder), fix=f"mfo image fetch NAME --out {folder}",
-        )  # fmt: skip
-    return f"packages: {len(pins)} from {folder}, without an index"
+def _index(spec: Spec, plan: Plan, lock: lockfile.Lock) -> str:
+    """Hold the lock against the index that uv sees; pip, in the build, may be told of another."""
+    where = f"{plan.name}, {plan.platform.name}"
+    own = spec.image(plan.name).requirements if _own(spec, plan) else ()
+    try:
+        findings = check.one_against_index(spec, where, lock, plan.platform, own)
+    except KitError as error:
+        return f"warning: not held against the index: {error.what}"
+    if wrong := [f for f in findings if not f.holds]:
+        raise KitError(wrong[0].words, where=str(plan.lock), fix=wrong[0].fix)
+    return f"lock: {findings[0].words}"
+
+
+def _own(spec: Spec, plan: Plan) -> bool:
+    return plan.lock == spec.locks / plan.name
 
 
 def _emulation(plan: Plan) -> str:
@@ -146,16 +154,20 @@ def _emulation(plan: Plan) -> str:
     return f"emulated: {plan.platform.name} on {this_machine.machine()}, many times slower"
 
 
-def _space(out: Path, size_gb: int) -> str:
-    storage = Path(os.environ.get("CONTAINERS_STORAGE") or "/var/lib/containers")
-    for place in (storage, out):
+def _space(plan: Plan, out: Path, size_gb: float) -> str:
+    wheels = sum(f.stat().st_size for f in plan.wheels.glob("*")) if plan.wheels else 0
+    # Of another lock's image nobody has said how large it is: its wheels are copied once into the
+    # build, unpacked to about three times their size, and packed again as a layer.
+    size_gb = size_gb or SMALL_GB + 5 * wheels / GB
+    for place in (engine.storage(plan.engine), out):
         there = next(p for p in (place, *place.parents) if p.exists())
         free = shutil.disk_usage(there).free
         if free < size_gb * GB:
             raise KitError(
-                f"{free / GB:,.1f} GB are free, and the image may take {size_gb} GB",
-                where=str(there), fix="make room, or move the engine's storage",
-            )  # fmt: skip
+                f"{free / GB:,.1f} GB are free, and the image may take {size_gb:,.0f} GB",
+                where=str(there),
+                fix="make room, or move the engine's storage (graphroot in storage.conf)",
+            )
     return ""
 
 

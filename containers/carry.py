@@ -5,14 +5,24 @@ pip downloads and checks every sha256; another architecture's files need no emul
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import Version
+
 from containers.errors import KitError
-from containers.lockfile import Lock, text
+from containers.lockfile import Lock, Pin, text
 from containers.spec import Platform
 
 _OLDEST_GLIBC = 5
@@ -67,6 +77,81 @@ def tags(platform: Platform) -> list[str]:
     ]
     old = ("manylinux2014", "manylinux2010", "manylinux1", "linux")
     return [*newest, *(f"{name}_{found['machine']}" for name in old)]
+
+
+def hold_against(folder: Path, lock: Lock, platform: Platform) -> int:
+    """Hold a folder of files against a lock, as pip will in the build; gives how many packages.
+
+    Args:
+        folder: what fetch() left.
+        lock: whose packages must be there.
+        platform: for which architecture.
+
+    Raises:
+        KitError: a package is not there, has no wheel for this architecture and Python, or is
+            another file than the one that the lock holds.
+    """
+    if not folder.is_dir():
+        raise KitError("there is no folder of wheels", where=str(folder))
+    there: dict[tuple[str, Version], list[tuple[Path, frozenset[Tag] | None]]] = {}
+    for file in sorted(folder.iterdir()):
+        if named := _named(file.name):
+            there.setdefault(named[:2], []).append((file, named[2]))
+    parts = lock.pins[platform.name]
+    missing = [p.name for p in lock.all(platform.name).values()
+               if (p.name, Version(p.version)) not in there]  # fmt: skip
+    fix = f"mfo image fetch NAME --arch {platform.name} --out {folder}"
+    if missing:
+        raise KitError(
+            f"{len(missing)} packages of the lock are not in the folder: {', '.join(missing[:8])}",
+            where=str(folder), fix=fix,
+        )  # fmt: skip
+    runs = _runs(platform, lock.python)
+    for part, pins in parts.items():
+        for pin in pins.values():
+            files = there[pin.name, Version(pin.version)]
+            fit = [f for f, tags in files if (part != "" if tags is None else tags & runs)]
+            if not fit:
+                raise KitError(
+                    f"{pin.name} {pin.version} has no wheel for {platform.name} and Python "
+                    f"{lock.python} in the folder", where=str(folder),
+                    cause=f"there is only {', '.join(f.name for f, _ in files)}", fix=fix,
+                )  # fmt: skip
+            _one_is(pin, fit)
+    return len(lock.all(platform.name))
+
+
+def _named(name: str) -> tuple[str, Version, frozenset[Tag] | None] | None:
+    """Package, version and tags (None for a source distribution) of a file; None for another."""
+    try:
+        if name.endswith(".whl"):
+            package, version, _, tags_ = parse_wheel_filename(name)
+            return package, version, tags_
+        return *parse_sdist_filename(name), None
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
+
+
+def _runs(platform: Platform, python: str) -> set[Tag]:
+    """Every wheel tag that an interpreter of this version accepts on this platform."""
+    version, names = [int(n) for n in python.split(".")], tags(platform)
+    interpreter = f"cp{python.replace('.', '')}"
+    return {*cpython_tags(version, platforms=names), *compatible_tags(version, interpreter, names)}
+
+
+def _one_is(pin: Pin, files: list[Path]) -> None:
+    """Hold the files of one package against its hashes."""
+    found = ""
+    for file in files:
+        with file.open("rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        if found in pin.hashes:
+            return
+    raise KitError(
+        f"{files[-1].name} is not the file that the lock holds: its sha256 is {found}",
+        where=str(files[-1]), cause="the file was changed, or the lock was",
+        fix="remove the file and fetch it again; mfo image check holds the lock against the index",
+    )  # fmt: skip
 
 
 def _pip(words: list[str], platform: Platform) -> None:

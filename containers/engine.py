@@ -70,6 +70,16 @@ def _quiet(words: list[str]) -> int:
         return 1
 
 
+def storage(engine: str) -> Path:
+    """Give the folder where an engine keeps its images."""
+    kept = {
+        "podman": ["podman", "info", "--format", "{{.Store.GraphRoot}}"],
+        "buildah": ["buildah", "info", "--format", "{{.store.GraphRoot}}"],
+        "docker": ["docker", "info", "--format", "{{.DockerRootDir}}"],
+    }[engine]
+    return Path(run(kept, f"asking {engine} where it keeps images").strip())
+
+
 def build_command(engine: str, build: Build, id_file: Path) -> list[str]:
     """Give the words of one build."""
     given = [w for k, v in sorted(build.arguments.items()) for w in ("--build-arg", f"{k}={v}")]

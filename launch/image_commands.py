@@ -7,6 +7,7 @@ import platform as this_machine
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -74,12 +75,14 @@ def build(
         base or spec.base_reference, lock.resolve() if lock else spec.locks / name,
         wheels.resolve() if wheels else None, _engine(engine), no_cache,
     )  # fmt: skip
+    if plan.wheels is None:
+        click.echo("holding the lock against the index: up to half a minute", err=True)
     for note in builder.look(spec, plan, about()):
         click.echo(note, err=True)
     if dry_run:
         click.echo(
             f"{plan.engine} would build {plan.tag} for {plan.platform.oci}; every check before "
-            f"the build holds\nnext:  mfo image build {name} --arch {plan.platform.name}"
+            "the build holds\nnext:  the same without --dry-run"
         )
         return 0
     begun = time.monotonic()
@@ -219,6 +222,7 @@ def lock(
     upgrade: bool,
     *,
     out: Path | None,
+    kit: bool,
     requirements: tuple[str, ...],
     constraint: Path | None,
     python: str,
@@ -228,6 +232,9 @@ def lock(
     spec: Spec = load()
     other = None
     if out is not None:
+        if kit:
+            requirements = (*_laptop(), *spec.data["common"]["requirements"], *requirements)
+            constraint = constraint or ROOT / "constraints.txt"
         keep = _pins(constraint) if constraint else {}
         other = locks.Other(
             out,
@@ -237,14 +244,27 @@ def lock(
             keep,
         )
         if not requirements:
-            raise KitError("--out needs at least one --requirement")
-    elif requirements or constraint or python or machines:
-        raise KitError("--requirement, --constraint, --python and --arch are for --out",
+            raise KitError("--out needs --kit, or at least one --requirement")
+    elif kit or requirements or constraint or python or machines:
+        raise KitError("--kit, --requirement, --constraint, --python and --arch are for --out",
                        fix="edit containers/images.toml for the image's own lock")  # fmt: skip
     made = locks.renew(spec, name, why, upgrade=upgrade, other=other,
                        say=lambda line: click.echo(line, err=True))  # fmt: skip
-    click.echo(f"lock: {made.path}\nnext:  git diff --stat {made.path}, then mfo image check")
+    click.echo(f"lock: {made.path}")
+    if other:
+        machine = next(iter(made.pins))
+        click.echo(f"next:  mfo image build {name} --arch {machine} --lock {made.path} "
+                   f"--base NAME@sha256:…, with Python {made.python}")  # fmt: skip
+    else:
+        click.echo(f"next:  git diff --stat {made.path}, then mfo image check")
     return 0
+
+
+def _laptop() -> list[str]:
+    """What `make setup` installs: the kit's own dependencies, and those to train and evaluate."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    return [*project["dependencies"], *extras["train"], *extras["eval"]]
 
 
 def _pins(file: Path) -> dict[str, str]:

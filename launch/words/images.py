@@ -150,6 +150,8 @@ def selftest(name: str, arch: str | None, engine: str | None, as_json: bool) -> 
 @click.option("--upgrade", is_flag=True, help="Newest versions of all that is not pinned.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False),
               help="Another lock, in this folder, of these:")  # fmt: skip
+@click.option("--kit", is_flag=True, help="With --out: what the kit installs on a laptop, in "
+              "constraints.txt's versions: an image to run the miniature in.")  # fmt: skip
 @click.option("--requirement", "requirements", multiple=True, metavar="PACKAGE[==VERSION]")
 @click.option("--constraint", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="With --out: versions to take, as pip's constraints.")  # fmt: skip

@@ -12,7 +12,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import wheels
 
-from containers import check, lock, lockfile
+from containers import builder, carry, check, lock, lockfile
+from containers.builder import Plan
 from containers.errors import KitError
 from containers.spec import Spec, load
 from containers.uv import compile_pins, program
@@ -104,6 +105,60 @@ def test_a_mismatch_between_the_images_is_named(made: Callable[..., Spec]) -> No
     assert "the images differ in torch" in found
     assert "train, aarch64: 2.13.0" in found
     assert "eval, aarch64: 2.14.1" in found
+
+
+def test_before_a_build_the_lock_is_held_against_the_index(made: Callable[..., Spec]) -> None:
+    """Also another lock, of which nothing is known but what it holds."""
+    spec = made(TRAIN)
+    other = spec.locks.parent / "other"
+    shutil.copytree(spec.locks / "train", other)
+    for folder in (spec.locks / "train", other):
+        plan = Plan("train", spec.platform("aarch64"), "b", folder, None, "podman")
+        held = lockfile.read(folder, spec.platforms)
+        assert "all 9 packages are in the index" in builder._index(spec, plan, held)
+        digest = held.all("aarch64")["torch"].hashes[0]
+        edit(folder / "aarch64.txt", digest, "0" * 64)
+        with pytest.raises(KitError, match="has a hash that the index does not know"):
+            builder._index(spec, plan, lockfile.read(folder, spec.platforms))
+
+
+def test_without_an_index_a_build_goes_on_with_a_warning(
+    made: Callable[..., Spec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = made(TRAIN)
+    plan = Plan("train", spec.platform("aarch64"), "b", spec.locks / "train", None, "podman")
+    monkeypatch.setitem(sys.modules, "uv", None)
+    said = builder._index(spec, plan, lockfile.read(plan.lock, spec.platforms))
+    assert said.startswith("warning: not held against the index: uv is not installed")
+
+
+def test_a_folder_of_wheels_is_held_against_the_lock(
+    made: Callable[..., Spec], index: Path, tmp_path: Path
+) -> None:
+    spec = made(TRAIN)
+    held, arm = lockfile.read(spec.locks / "train", spec.platforms), spec.platform("aarch64")
+    folder = tmp_path / "wheels"
+    shutil.copytree(index, folder)
+    (folder / "notes.txt").write_text("not a package")
+    assert carry.hold_against(folder, held, arm) == 9
+    torch = folder / f"torch-2.13.0-py3-none-{wheels.AARCH64}.whl"
+    data = torch.read_bytes()
+    torch.write_bytes(data + b"x")
+    with pytest.raises(KitError, match="is not the file that the lock holds"):
+        carry.hold_against(folder, held, arm)
+    torch.unlink()
+    with pytest.raises(KitError, match="has no wheel for aarch64") as error:
+        carry.hold_against(folder, held, arm)
+    assert wheels.X86 in error.value.cause
+    (folder / f"torch-2.13.0-cp27-cp27m-{wheels.AARCH64}.whl").write_bytes(data)
+    with pytest.raises(KitError, match="no wheel for aarch64 and Python"):
+        carry.hold_against(folder, held, arm)
+    for file in folder.glob("torch-2.13.0-*"):
+        file.unlink()
+    with pytest.raises(KitError, match="1 packages of the lock are not in the folder: torch"):
+        carry.hold_against(folder, held, arm)
+    with pytest.raises(KitError, match="no folder of wheels"):
+        carry.hold_against(tmp_path / "none", held, arm)
 
 
 def test_an_edited_version_and_a_dropped_package_are_named(made: Callable[..., Spec]) -> None:

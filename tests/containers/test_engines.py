@@ -2,6 +2,8 @@
 
 They take minutes, so they are asked for:   MFO_IMAGES=native pytest -m images
 With emulated arm64 and Apptainer as well:   MFO_IMAGES=all pytest -m images
+
+The engine's storage is the tests' own, and removed at the end.
 """
 
 import json
@@ -44,6 +46,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         if why := engines.missing():
             pytest.skip(why)
         yield
+        engines.forget()
 
 
 def fetched(machine: str, folder: Path) -> Path:
@@ -238,6 +241,17 @@ def test_what_would_end_a_build_is_said_before_it(
     for fault, says in faults:
         with pytest.raises(KitError, match=says):
             builder.look(load(), fault, out)
+    foreign = tmp_path / "foreign"
+    shutil.copytree(wheels, foreign)
+    numpy = next(foreign.glob("numpy-*.whl"))
+    numpy.rename(numpy.with_name(numpy.name.replace(HERE, "riscv64")))
+    spoilt = tmp_path / "spoilt"
+    shutil.copytree(wheels, spoilt)
+    with next(spoilt.glob("click-*.whl")).open("ab") as file:
+        file.write(b"x")
+    for folder, says in ((foreign, f"has no wheel for {HERE}"), (spoilt, "not the file that the")):
+        with pytest.raises(KitError, match=says):
+            builder.look(load(), replace(good, wheels=folder), out)
     monkeypatch.setattr(builder, "SMALL_GB", 10**9)
     with pytest.raises(KitError, match="GB are free, and the image may take"):
         builder.look(load(), good, out)
@@ -336,9 +350,28 @@ def test_emulated_arm64_builds_and_passes_what_needs_no_gpu(out: Path, tmp_path:
 
 
 @pytest.mark.skipif(not engines.EVERYTHING, reason="minutes long: MFO_IMAGES=all")
-@pytest.mark.usefixtures("built")
-def test_apptainer_builds_it_and_runs_its_test(out: Path, tmp_path: Path) -> None:
-    if shutil.which("apptainer") is None:
-        pytest.skip("apptainer is not installed here")
-    bring.export("train", HERE, "sif", tmp_path / "train.sif", "podman", out)
-    assert (tmp_path / "train.sif").stat().st_size > 10**6
+def test_apptainer_builds_it_and_a_failing_test_leaves_no_file(
+    built: builder.Built, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{engines.apptainer(tmp_path)}:{os.environ['PATH']}")
+    good, bad = tmp_path / "train.sif", tmp_path / "changed.sif"
+    bring.export("train", HERE, "sif", good, "podman", out)
+    words = ["apptainer", "inspect", "--labels", str(good)]
+    assert "Title: mfo-train" in subprocess.check_output(words, text=True)
+
+    changed = tmp_path / "lock.txt"
+    text = (engines.SMALL / f"{HERE}.txt").read_text()
+    changed.write_text(text.replace("click==8.5.1", "click==8.5.0"))
+    for words in (
+        ["create", "--name=changed", built.id],
+        ["cp", str(changed), f"changed:/opt/mfo/lock/{HERE}.txt"],
+        ["commit", "--quiet", "changed", built.tag],
+    ):
+        subprocess.run(["podman", *words], check=True, capture_output=True)
+    try:
+        with pytest.raises(KitError, match="its %test included") as error:
+            bring.export("train", HERE, "sif", bad, "podman", out)
+    finally:
+        subprocess.run(["podman", "tag", built.id, built.tag], check=True)
+    assert "exit status 1" in error.value.what
+    assert not bad.exists()

@@ -51,6 +51,8 @@ def test_check_offline_holds_and_says_what_it_left_out(
         (["build", "train", "--arch", "riscv"], "known: aarch64, x86_64"),
         (["fetch", "train", "--arch", "sparc", "--out", "x"], "known: aarch64, x86_64"),
         (["lock", "train", "--why", "x", "--python", "3.11"], "are for --out"),
+        (["lock", "train", "--why", "x", "--kit"], "are for --out"),
+        (["lock", "train", "--why", "x", "--out", "x"], "--out needs --kit"),
         (["pull", "ghcr.io/x/y:latest", "--out", "x.tar"], "is not pinned"),
     ],
 )
