@@ -18,7 +18,7 @@ from containers import lockfile, render
 from containers.errors import KitError
 from containers.lockfile import Lock, Pin
 from containers.spec import Platform, Spec
-from containers.uv import compile_pins
+from containers.uv import compile_pins, program
 
 
 @dataclass(frozen=True)
@@ -203,6 +203,9 @@ def against_index(
         say(f"{name}, {machine}: held against the index")
         return found
 
+    # Before the threads begin: where uv lies is asked of sysconfig, which fills its table when it is
+    # first used, and lets a second thread see half of it.
+    program()
     # Two at a time: uv itself is parallel, and each resolution holds a core for some seconds.
     with ThreadPoolExecutor(2) as pool:
         return [finding for found in pool.map(one, jobs) for finding in found]
