@@ -149,9 +149,9 @@ def _emulation(plan: Plan) -> str:
             f"this machine, {this_machine.machine()}, cannot run programs for {plan.platform.name}",
             where=str(entry),
             cause="no emulator is registered",
-            fix="apt-get install qemu-user-static binfmt-support (as root, in a container: mount -t "
-            f"binfmt_misc binfmt_misc {_BINFMT}; update-binfmts --enable), or build on such a "
-            "machine",
+            fix="apt-get install qemu-user-static binfmt-support (and, as root, where no system "
+            f"does it: mount -t binfmt_misc binfmt_misc {_BINFMT}; update-binfmts --enable), or "
+            "build on such a machine",
         )
     return f"emulated: {plan.platform.name} on {this_machine.machine()}, many times slower"
 

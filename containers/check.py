@@ -203,8 +203,8 @@ def against_index(
         say(f"{name}, {machine}: held against the index")
         return found
 
-    # Before the threads begin: where uv lies is asked of sysconfig, which fills its table when it is
-    # first used, and lets a second thread see half of it.
+    # Before the threads begin: where uv lies is asked of sysconfig, which fills its table at its
+    # first use, and lets a second thread see half of it.
     program()
     # Two at a time: uv itself is parallel, and each resolution holds a core for some seconds.
     with ThreadPoolExecutor(2) as pool:
