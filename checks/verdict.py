@@ -18,6 +18,7 @@ from typing import Any
 from checks.errors import KitError
 from checks.items import Item, write_atomically
 from checks.judgement import Evidence, Tier, judge_benchmark
+from checks.sensitivity import outline, sensitivity
 from checks.tables import Table
 
 __all__ = ["EXIT_CODES", "SCHEMA", "judge", "read_verdict", "write_verdict"]
@@ -111,6 +112,7 @@ def judge(
             planned=planned,
             allow_partial=allow_partial,
         )
+    named = {key: items[key] for key in dict.fromkeys(benchmarks) if items.get(key)}
     found = {row["verdict"] for row in rows}
     overall = next(word for word in WORST_FIRST if word in found)
     origin = dict(provenance or {})
@@ -126,6 +128,7 @@ def judge(
         "benchmarks": rows,
         "averages": _averages(rows, entry.averages),
         "triangle": drifts,
+        "sensitivity": outline(sensitivity(named, table, model)),
         "notes": _notes(rows, tier, origin, sorted(several)),
         "next": _next(rows, overall, tier, origin),
         "loss": [dict(point) for point in loss or ()],

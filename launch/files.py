@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from launch.errors import KitError
+
 
 def sha256_file(path: Path) -> str:
     """Give the sha256 of a file's bytes, in hex."""
@@ -95,3 +97,16 @@ def without_none(value: Any) -> Any:
     if isinstance(value, list):
         return [without_none(v) for v in value]
     return value
+
+
+def written(write: Any, path: Path) -> Any:
+    """Write a file that was asked for; where that fails, say which and why."""
+    try:
+        return write()
+    except OSError as error:
+        raise KitError(
+            f"this cannot be written: {error.strerror}",
+            where=str(path),
+            cause="no permission, a folder of that name, or a full disk",
+            fix="give another place",
+        ) from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launch.errors import KitError
+from launch.files import written
 from launch.recipe import parse_setting
 from launch.words.options import emit
 
@@ -31,11 +32,18 @@ def verify(what: tuple[str, ...], runs: Path, as_json: bool, given: dict[str, An
             "--reference-items needs --items OURS",
             fix="mfo verify --items RUN/items --reference-items RELEASED --published … --model …",
         )
+    if given["benchmarks"] and not (given["sensitivity"] and given["items"]):
+        raise KitError("--benchmarks goes with --sensitivity --items alone")
     if given["items"]:
         if what:
             raise KitError("give either --items or a run or weights, not both")
         return _verify_items(as_json, given)
     if given["recipe"]:
+        if given["sensitivity"]:
+            raise KitError(
+                "--sensitivity asks about answers that are there; --recipe gets new ones",
+                fix="mfo verify WEIGHTS --recipe …, then mfo verify RUN --sensitivity",
+            )
         if len(what) != 1:
             raise KitError(
                 "--recipe scores one folder of weights", fix="mfo verify WEIGHTS --recipe …"
@@ -61,6 +69,10 @@ def _verify_runs(names: Sequence[str], runs: Path, as_json: bool, given: dict[st
     found = [find(name, runs) for name in names] or [find(None, runs)]
     for run in found:
         _scored(run)
+    if given["sensitivity"]:
+        from launch.sensitivity_command import of_runs
+
+        return of_runs(found, as_json, given)
     if len(found) == 1:
         return _show_verdict(judge.derive(found[0], given), found[0].items, as_json, given)
     verdict, items = verdict_seeds.derive(found, given)
@@ -105,7 +117,8 @@ def _verify_items(as_json: bool, given: dict[str, Any]) -> int:
     from checks.tables import load_table
     from checks.verdict import judge
 
-    if not given["published"] or not given["model"]:
+    asked = given["sensitivity"]
+    if not asked and not (given["published"] and given["model"]):
         raise KitError(
             "--items needs --published FILE and --model NAME",
             fix="mfo verify --items FILE --published fully-open-meditron --model NAME",
@@ -113,7 +126,7 @@ def _verify_items(as_json: bool, given: dict[str, Any]) -> int:
     files, names = list(given["items"]), list(given["benchmark"])
     if names and len(names) != len(files):
         raise KitError(f"{len(files)} --items but {len(names)} --benchmark: give one for each")
-    table = load_table(given["published"])
+    table = load_table(given["published"]) if given["published"] else None
     items = _read(files, names, table, as_json)
     reference = None
     if given["reference_items"]:
@@ -121,6 +134,10 @@ def _verify_items(as_json: bool, given: dict[str, Any]) -> int:
         # Where both sides are one file each, the name given for ours holds for theirs too.
         same = names if len(others) == len(files) else []
         reference = _read(others, same, table, as_json)
+    if asked or table is None:
+        from launch.sensitivity_command import of_items
+
+        return of_items(items, reference, table, as_json, given)
     verdict = judge(
         items=items,
         table=table,
@@ -142,17 +159,19 @@ def _verify_items(as_json: bool, given: dict[str, Any]) -> int:
 
 
 def _read(
-    files: Sequence[Path], names: Sequence[str], table: Table, as_json: bool
+    files: Sequence[Path], names: Sequence[str], table: Table | None, as_json: bool
 ) -> dict[str, list[Item]]:
     """Read files of items, each with the benchmark that was named for it or that its name tells."""
+    from checks.benchmarks.kinds import KINDS
     from checks.items import read_items
 
+    columns, rubric = (table.benchmarks, table.rubric) if table else (KINDS, ())
     items: dict[str, list[Item]] = {}
     for number, path in enumerate(files):
-        name = names[number] if names else _benchmark_of(path, list(table.benchmarks))
+        name = names[number] if names else _benchmark_of(path, list(columns))
         if name and not names:
             click.echo(f"benchmark: {name}, from the file's name {path.name}", err=as_json)
-        for item in read_items(path, name, rubric=table.rubric):
+        for item in read_items(path, name, rubric=rubric):
             items.setdefault(item.benchmark, []).append(item)
     return items
 
@@ -186,34 +205,20 @@ def _show_verdict(
     if given["report_to"]:
         from checks.report import write_report
 
-        page = _written(
-            lambda: write_report(verdict, given["report_to"], items), given["report_to"]
-        )
+        page = written(lambda: write_report(verdict, given["report_to"], items), given["report_to"])
         click.echo(f"report: {page}", err=as_json)
     if given["markdown"]:
         from checks.report import write_markdown
 
         text = write_markdown(verdict)
-        _written(lambda: write_atomically(given["markdown"], text), given["markdown"])
+        written(lambda: write_atomically(given["markdown"], text), given["markdown"])
         click.echo(f"markdown: {given['markdown']}", err=as_json)
     if given["junit"]:
         from checks.report import write_junit
 
-        _written(lambda: write_junit(verdict, given["junit"]), given["junit"])
+        written(lambda: write_junit(verdict, given["junit"]), given["junit"])
         click.echo(f"junit: {given['junit']}", err=as_json)
     return int(verdict["exit_code"])
-
-
-def _written(write: Any, path: Path) -> Any:
-    try:
-        return write()
-    except OSError as error:
-        raise KitError(
-            f"this cannot be written: {error.strerror}",
-            where=str(path),
-            cause="no permission, a folder of that name, or a full disk",
-            fix="give another place",
-        ) from None
 
 
 def report(name: str | None, runs: Path) -> None:

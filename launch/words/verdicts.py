@@ -19,6 +19,13 @@ from launch.words.options import JSON, RUN, RUNS
               help="With --items: the released weights' items, from the same harness.")  # fmt: skip
 @click.option("--benchmark", multiple=True, help="Benchmark of an --items file that does not say; "
               "one for each such file.")  # fmt: skip
+@click.option(
+    "--sensitivity",
+    is_flag=True,
+    help="Say how far each choice of the protocol moves the score; of two runs, compare.",
+)
+@click.option("--benchmarks", type=click.Path(path_type=Path, file_okay=False),
+              help="With --sensitivity --items: the benchmarks that they are of.")  # fmt: skip
 @click.option("--published", help="Table to hold them against: a file, or a built-in name.")
 @click.option("--model", help="Row of the table.")
 @click.option("--tier", type=click.Choice(["weights", "retrain"]),
@@ -41,6 +48,8 @@ def verify(what: tuple[str, ...], runs: Path, as_json: bool, **given: Any) -> No
     mfo verify WEIGHTS --recipe gemma-3-27b --site SITE      score given weights, then judge
     mfo verify --items FILE --published FILE --model NAME    judge items that you have
     mfo verify --items OURS --reference-items RELEASED …     evaluation drift and training drift
+    mfo verify RUN --sensitivity                             other ways to read the same answers
+    mfo verify RUN OTHER --sensitivity                       two protocols of the same weights
 
     --tier is weights for --items, and retrain with --reference-items and for runs.
     """
