@@ -5,7 +5,10 @@ Native schemas, told apart by their fields (one JSON object a line):
     medqa        sent1, sent2, ending0..ending3          the same
     pubmedqa     context.contexts, question              contexts joined by blanks, the question
     medxpertqa   question (holds its options), options   the question
+    mmlu_pro     question, options, answer, category     "stem\nA. …\nB. …" and so on
+    arc          question, choices {label, text}         the same, with the choices' labels
     healthbench  prompt: list of {role, content}         the user's turns joined by newlines
+    ifeval       prompt: text                            the text
     auto_moove   prompt or question, with firstAnswer    the text
                  or parentContribution
 
@@ -146,8 +149,8 @@ def _prompt(row: dict[str, Any], field: str | None, where: str) -> str:
     raise KitError(
         "these are not the fields of a benchmark that the kit knows",
         where=where,
-        cause=f"found: {', '.join(row) or 'none'}; known are MedMCQA, MedQA, PubMedQA, MedXpertQA "
-        "and HealthBench",
+        cause=f"found: {', '.join(row) or 'none'}; known are MedMCQA, MedQA, PubMedQA, "
+        "MedXpertQA, MMLU-Pro, ARC, IFEval and HealthBench",
         fix="name the field that holds the text: --prompts NAME=FILE:FIELD",
     )
 
@@ -194,6 +197,24 @@ def _question(row: dict[str, Any], where: str) -> str:
     return _text(row["question"], "question", where)
 
 
+def _mmlu_pro(row: dict[str, Any], where: str) -> str:
+    return _listed(row, "ABCDEFGHIJ", row["options"], where)
+
+
+def _arc(row: dict[str, Any], where: str) -> str:
+    choices = row["choices"] if isinstance(row["choices"], dict) else {}
+    return _listed(row, choices.get("label"), choices.get("text"), where)
+
+
+def _listed(row: dict[str, Any], letters: Any, texts: Any, where: str) -> str:
+    """Put a question over its options, each with its letter."""
+    if not isinstance(texts, list) or not isinstance(letters, list | str):
+        raise KitError("the options are no list of texts", where=where)
+    options = [_text(text, "option", where) for text in texts]
+    lines = [f"{letter}. {text}" for letter, text in zip(letters, options, strict=False)]
+    return "\n".join([_question(row, where), *lines])
+
+
 def _healthbench(row: dict[str, Any], where: str) -> str:
     return _text(row["prompt"], "prompt", where)
 
@@ -205,6 +226,8 @@ _SCHEMAS: tuple[tuple[tuple[str, ...], Callable[[dict[str, Any], str], str]], ..
     (("sent1", "sent2", *_ENDINGS), _medqa),
     (("context", "question"), _pubmedqa),
     (("question", "options", "label"), _question),
+    (("question", "options", "answer", "category"), _mmlu_pro),
+    (("question", "choices", "answerKey"), _arc),
     (("prompt",), _healthbench),
     (("question", "firstAnswer"), _question),
     (("question", "parentContribution"), _question),

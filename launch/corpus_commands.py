@@ -64,12 +64,21 @@ def decontaminate(
         _print(console, summary, out)
 
 
-def read_prompts(name: str, path: Path, field: str | None = None) -> Benchmark:
-    """Read a benchmark's prompts: of PubMedQA those that are scored, where the list is there."""
+def read_prompts(
+    name: str, path: Path, field: str | None = None, *, every: bool = False
+) -> Benchmark:
+    """Read a benchmark's prompts: of PubMedQA those that are scored, where the list is there.
+
+    Args:
+        name: of the benchmark.
+        path: its file.
+        field: that holds the prompt, in a file of no known schema.
+        every: the items that are not listed are scored as well.
+    """
     from checks.benchmarks.mcq import test_split
     from corpus import prompts
 
-    return prompts.read(name, path, field, only=test_split(path))
+    return prompts.read(name, path, field, only=None if every else test_split(path))
 
 
 def outside(one: Benchmark) -> str:

@@ -63,6 +63,7 @@ def wanted(recipe: Recipe, only: Iterable[str] = PARTS) -> list[Wanted]:
             for name, entry in found.items():
                 out.append(entry.wanted(name))
                 out += [_selection(entry)] if "selection" in entry.data else []
+                out += [_examples(entry)] if "examples" in entry.data else []
         if "graders" in parts:
             out += _graders(found)
     if "upstream" in parts:
@@ -129,6 +130,13 @@ def _selection(entry: Entry) -> Wanted:
     pins = {given["path"]: given["sha256"]} if "sha256" in given else {}
     repo = Repo("github", given["repository"])
     return Wanted(repo, given["revision"], (given["path"],), f"{entry.name}'s split", pins)
+
+
+def _examples(entry: Entry) -> Wanted:
+    """What is shown before the questions: another file of the same data set."""
+    return Wanted(
+        entry.repo, entry.revision, (entry.data["examples"]["path"],), f"{entry.name}'s examples"
+    )
 
 
 def _graders(found: dict[str, Entry]) -> list[Wanted]:
@@ -269,6 +277,11 @@ def benchmark_folder(recipe: Recipe, site: Site) -> tuple[Path, dict[str, str]]:
             place = store.verified(want.repo, want.revision, want.patterns, fetch)
             one = place / want.patterns[0]
             sources[f"{name}_test_pubids"] = {str(one): digest(one).sha256}
+        if "examples" in entry.data:
+            (pattern,) = _examples(entry).patterns
+            folder = store.verified(entry.repo, entry.revision, [pattern], fetch)
+            shown = sorted(folder.glob(pattern))
+            sources[f"{name}_fewshot"] = {str(p): digest(p).sha256 for p in shown}
     out = store.cache / "benchmarks" / digest_json({"format": 1, "sources": sources})[:16]
     made = read_json(out / "made.json")
     if made is None:
@@ -291,14 +304,18 @@ def _make(recipe: Recipe, sources: dict[str, dict[str, str]], out: Path) -> None
     try:
         made = {}
         for name, entry in benchmark_entries(recipe).items():
-            file = half / f"{name}.jsonl"
-            rows = 0
-            with file.open("w", encoding="utf-8") as lines:
-                for _, row in read(Source(name, tuple(Path(p) for p in sources[name]))):
-                    lines.write(json.dumps(row, ensure_ascii=False) + "\n")
-                    rows += 1
-            _check_rows(name, rows, entry.data.get("rows"))
-            made[file.name] = digest(file).sha256
+            wanted_rows = {name: entry.data.get("rows")}
+            if "examples" in entry.data:
+                wanted_rows[f"{name}_fewshot"] = entry.data["examples"].get("rows")
+            for stem, expected in wanted_rows.items():
+                file = half / f"{stem}.jsonl"
+                rows = 0
+                with file.open("w", encoding="utf-8") as lines:
+                    for _, row in read(Source(stem, tuple(Path(p) for p in sources[stem]))):
+                        lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+                        rows += 1
+                _check_rows(stem, rows, expected)
+                made[file.name] = digest(file).sha256
             if "selection" in entry.data:
                 ids = _read_selection(Path(next(iter(sources[f"{name}_test_pubids"]))), name)
                 _check_rows(f"{name}'s split", len(ids), entry.data["selection"].get("rows"))

@@ -72,7 +72,8 @@ def inputs(run: Run) -> dict[str, Any]:
         from launch.preflight.fetch import base_model_identity
         from launch.stages.evaluate import benchmark_files
 
-        splits = {n: test_split(p) for n, p in benchmark_files(run.recipe).items()}
+        files = {} if _every(run) else benchmark_files(run.recipe)
+        splits = {n: test_split(p) for n, p in files.items()}
         out["decontaminate"] = {
             "splits": {name: sorted(ids) for name, ids in splits.items() if ids is not None},
             "mode": mode,
@@ -123,6 +124,11 @@ def _facts(run: Run, removed: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _every(run: Run) -> bool:
+    """Whether PubMedQA is scored on items beside its test split."""
+    return bool(run.recipe.table("eval")["pubmedqa"] == "labeled")
+
+
 def _decontaminate(
     run: Run, prepared: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[Path, str | None]]:
@@ -135,7 +141,8 @@ def _decontaminate(
     folder = run.folder("corpus")
     whole, out = folder / "prepared.jsonl", folder / "decontaminate"
     (folder / "train.jsonl").rename(whole)
-    found = [read_prompts(name, path) for name, path in benchmark_files(run.recipe).items()]
+    files = benchmark_files(run.recipe).items()
+    found = [read_prompts(name, path, every=_every(run)) for name, path in files]
     for one in found:
         if one.outside:
             print(outside(one), flush=True)

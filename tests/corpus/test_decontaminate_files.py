@@ -250,6 +250,12 @@ def test_prompts_are_built_from_native_schemas(tmp_path: Path) -> None:
     assert read(medmcqa) == read({"sent1": "stem", "sent2": "", **endings}) == four
     assert read({"context": {"contexts": ["p", "q"]}, "question": "r"}) == "p q\nr"
     assert read({"question": "s (A) t", "options": {"A": "t"}, "label": "A"}) == "s (A) t"
+    mmlu = {"question": "stem", "options": choices, "answer": "A", "category": "law"}
+    arc = {"question": "stem", "choices": {"label": [*"ABCD"], "text": choices}, "answerKey": "A"}
+    assert read(mmlu) == read(arc) == four
+    assert read({"key": 1, "prompt": "u", "kwargs": []}) == "u"
+    with pytest.raises(KitError, match="no list of texts"):
+        read({**arc, "choices": 3})
     turns = [
         {"role": r, "content": c} for r, c in (("user", "u"), ("assistant", "v"), ("user", "w"))
     ]

@@ -268,6 +268,34 @@ def test_the_published_corpus_is_counted_where_it_is_fetched(
     assert "guidelines_qa: 145,680 rows, published 145,681, -1: nothing that is known" in err
 
 
+def test_a_suite_is_fetched_with_its_examples(call: Call, world: SimpleNamespace) -> None:
+    row = {"question_id": 1, "question": "?", "options": ["a", "b"], "answer": "B",
+           "category": "health", "cot_content": ""}  # fmt: skip
+    shown = {**row, "question_id": 2, "cot_content": "A: b. The answer is (B)."}
+    lay_out(world.mirror / "hub", "dataset", "org/mmlu", A, {
+        "data/test-0.parquet": parquet([row], world.tmp),
+        "data/validation-0.parquet": parquet([shown], world.tmp)})  # fmt: skip
+    with (world.tmp / "benchmarks.toml").open("a") as lists:
+        lists.write(
+            '[benchmarks.mmlu_pro]\nrepository = "org/mmlu"\nrevision = "main"\n'
+            'path = "data/test-*.parquet"\nrows = 1\n[benchmarks.mmlu_pro.examples]\n'
+            'path = "data/validation-*.parquet"\nrows = 1\n'
+        )
+    given = world.recipe / "recipe.toml"
+    given.write_text(given.read_text().replace('["pubmedqa"]', '["mmlu_pro"]'))
+    assert call("fetch", world.recipe, "--mirror", world.mirror)[0] == 0
+    place = site.load("laptop")
+    chosen, said = wanted.freeze(recipe.load(str(world.recipe)), place, ["evaluate"])
+    assert f"mmlu_pro: org/mmlu@{A}, as it was fetched" in said
+    (path,) = benchmark_files(chosen).values()
+    assert sorted(p.name for p in path.parent.glob("*.jsonl")) == [
+        "mmlu_pro.jsonl", "mmlu_pro_fewshot.jsonl"]  # fmt: skip
+    from checks.benchmarks import kinds
+
+    pytest.importorskip("lm_eval")
+    assert kinds.check("mmlu_pro", path) == 1
+
+
 def test_lock_fills_in_and_refuses_to_change(call: Call, world: SimpleNamespace) -> None:
     spec = world.recipe / "corpus.toml"
     code, out, _ = call("corpus", "lock", spec, "--mirror", world.mirror)
