@@ -23,13 +23,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from checks.statistics import wilson
+from checks.items import read_items
+from checks.statistics import mean_interval, wilson
 
 TITLES = {
     "medmcqa": "MedMCQA",
     "medqa": "MedQA",
     "pubmedqa": "PubMedQA",
     "medxpertqa": "MedXpertQA",
+    "healthbench": "HealthBench",
+    "auto_moove": "Auto-MOOVE",
 }
 CHANCE = {"medmcqa": 25.0, "medqa": 25.0, "pubmedqa": 33.33, "medxpertqa": 10.0}
 
@@ -50,7 +53,14 @@ def run(seed: int, runs: Path) -> dict[str, Any]:
         raise SystemExit(f"seed {seed}: no scores; next: mfo logs --runs {folder}")
     place = found[-1].parent
     spec = tomllib.loads((place.parent / "run.toml").read_text())
-    return {"scores": json.loads((place / "summary.json").read_text()), "spec": spec}
+    scores = json.loads((place / "summary.json").read_text())
+    for name, one in scores["trained"].items():
+        if "score" in one:  # graded by a judge: a mean, with the spread of its items
+            file = place.parent / "items" / f"{name}.jsonl"
+            items = [i.score for i in read_items(file, rubric={name}) if i.score is not None]
+            found = mean_interval(items)
+            one["half"] = 100 * max(found.estimate - found.low, found.high - found.estimate)
+    return {"scores": scores, "spec": spec}
 
 
 def margin(scores: list[float], items: int) -> tuple[float, float]:
@@ -64,6 +74,17 @@ def margin(scores: list[float], items: int) -> tuple[float, float]:
     lowest = max(0.0, mean - half) / 100
     low, _ = wilson(math.floor(lowest * items), items)
     return half, math.ceil(10 * (mean - 100 * low)) / 10
+
+
+def mean_margin(scores: list[float], items: int, half: float) -> tuple[float, float]:
+    """Give (prediction half-width, margin) in points for means whose items have an interval."""
+    apart, _ = margin(scores, items)
+    return apart, math.ceil(10 * (apart + half)) / 10
+
+
+def share(numbers: dict[str, Any]) -> float:
+    """Give a benchmark's score in per cent, 0 at least, as the tables print it."""
+    return max(0.0, 100 * numbers.get("accuracy", numbers.get("score", 0.0)))
 
 
 def table(seeds: list[int], results: list[dict[str, Any]]) -> str:
@@ -80,15 +101,20 @@ def table(seeds: list[int], results: list[dict[str, Any]]) -> str:
     ]
     for name in names:
         first = results[0]["scores"]["trained"][name]
-        values = [100 * r["scores"]["trained"][name]["accuracy"] for r in results]
-        half, wide = margin(values, first["items"])
+        values = [share(r["scores"]["trained"][name]) for r in results]
+        judged = "score" in first
+        if judged:
+            own = max(r["scores"]["trained"][name]["half"] for r in results)
+            half, wide = mean_margin(values, first["items"], own)
+        else:
+            half, wide = margin(values, first["items"])
         lines += [
             f"\n[benchmarks.{name}]",
             f'title = "{TITLES[name]} (invented)"',
             f"items = {first['items']}",
             "decimals = 2",
-            'metric = "accuracy"',
-            f"chance = {CHANCE[name]}",
+            'metric = "mean"' if judged else 'metric = "accuracy"',
+            *([] if judged else [f"chance = {CHANCE[name]}"]),
             f'sha256 = "{first["sha256"]}"',
             f"margin = {wide}",
             f'margin_why = "a further seed falls within ±{half:.2f} points of the mean of '
@@ -99,7 +125,9 @@ def table(seeds: list[int], results: list[dict[str, Any]]) -> str:
         if which == "trained":
             lines.append('base = "smoke-untrained"')
         for name in names:
-            values = [round(100 * r["scores"][which][name]["accuracy"], 2) for r in results]
+            if name not in results[0]["scores"][which]:
+                continue  # the base model is what comparisons are with
+            values = [round(share(r["scores"][which][name]), 2) for r in results]
             lines.append(
                 f"{name} = {{ value = {sum(values) / len(values):.2f}, seeds = {values} }}"
             )

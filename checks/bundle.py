@@ -42,6 +42,7 @@ MOST_ITEMS = 10**8  # no benchmark has so many
 #: versions of the kit and are not held against each other.
 WORDS = ("headline", "reason", "notes", "next", "interval_method", "margin_why", "method")
 PASSED_ON = ("loss", "provenance")
+PLAN_WORDS = ("why", "sha256", "problem")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,13 +199,13 @@ def _case(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
     if not all(isinstance(name, str) and PART.match(name) for name in case["benchmarks"]):
         raise _damaged("case.json: benchmarks are not names", path)
     for name, plan in case["planned"].items():
-        known = isinstance(plan, dict) and set(plan) <= {"items", "of", "why", "sha256"}
+        known = isinstance(plan, dict) and set(plan) <= {"items", "of", "why", "sha256", "problem"}
         whole = known and all(
             type(plan[k]) is int and 0 <= plan[k] <= MOST_ITEMS
             for k in ("items", "of")
             if k in plan
         )
-        if not whole or not all(isinstance(plan.get(k, ""), str) for k in ("why", "sha256")):
+        if not whole or not all(isinstance(plan.get(k, ""), str) for k in PLAN_WORDS):
             raise _damaged(f"case.json: the plan of {name!r} is not understood", path)
     return case
 

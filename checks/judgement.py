@@ -39,7 +39,7 @@ class Evidence(NamedTuple):
         published: the table's cell; None where it has none.
         items: what was scored.
         tier: which rule decides.
-        planned: {"items", "of", "why", "sha256", "ids"} of this run; None where nothing is known.
+        planned: {"items", "of", "why", "sha256", "ids", "problem"} of this run, as far as known.
         allow_partial: whether missing items are allowed.
         failed: the message of the failed task, if it failed.
         before: the items of the untrained model, if there are any.
@@ -88,10 +88,8 @@ def observe(items: Sequence[Item], metric: str = "accuracy") -> dict[str, Any]:
     whole = all(score in (0.0, 1.0) for score in scores)
     if whole and n == len(scored):
         row["k"] = int(sum(scores))
-    if metric == "accuracy" and whole and len(set(clusters)) == len(scored):
-        measured = share_interval(int(sum(scores)), n)
-    else:
-        measured = mean_interval(scores, clusters)
+    counted = metric == "accuracy" and whole and len(set(clusters)) == len(scored)
+    measured = share_interval(int(sum(scores)), n) if counted else mean_interval(scores, clusters)
     row["observed"] = _points(measured.estimate)
     row["interval"] = [_points(measured.low), _points(measured.high)]
     row["interval_method"] = measured.method
@@ -148,6 +146,8 @@ def _problem(evidence: Evidence, row: dict[str, Any]) -> str:
     column, items, planned = evidence.column, evidence.items, evidence.planned or {}
     if evidence.failed:
         return f"The evaluation failed: {evidence.failed}"
+    if planned.get("problem"):
+        return str(planned["problem"])
     if column is None:
         return f"The published table has no benchmark {evidence.key}: there is no reference value."
     if evidence.published is None:
@@ -358,7 +358,7 @@ def _needed(row: dict[str, Any], *, published_rate: bool) -> int | None:
         rate, power = row["observed"], 0.0
     if margin < 0.01:
         return None
-    if row["metric"] == "accuracy":
+    if row["metric"] == "accuracy" or not row["standard_error"]:  # what does not vary is counted
         return statistics.items_needed(rate / 100, margin / 100, power=power)
     return statistics.mean_items_needed(
         row["standard_error"] / 100, row["n"], margin / 100, power=power

@@ -13,6 +13,10 @@ DIRECTIONS = ("higher", "lower")
 PLUS_MINUS = ("standard error", "95% interval", "not stated")
 
 
+#: What comparisons are called for readers.
+COMPARED = {"auto_moove": "Auto-MOOVE"}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Benchmark:
     """A column: how many items, what is counted, how far a score may be off.
@@ -118,6 +122,37 @@ class Table:
     models: Mapping[str, ModelRow]
     comparisons: tuple[Comparison, ...] = ()
     sha256: str = ""
+
+    def column(self, key: str, model: str) -> Benchmark | None:
+        """Give a benchmark's column; a comparison of the model with its base is one as well.
+
+        What is judged of a comparison is the share preferred: wins plus half the ties.
+        """
+        if key in self.benchmarks:
+            return self.benchmarks[key]
+        found = self.comparison(key, model)
+        if found is None:
+            return None
+        title = f"{COMPARED.get(key, key)} against {found.against}"
+        return Benchmark(key, title, items=found.items, decimals=found.decimals, metric="mean",
+                         source=found.source)  # fmt: skip
+
+    def score(self, key: str, model: str) -> Score | None:
+        """Give a model's cell, or what was published of its comparison with its base."""
+        row = self.model(model)
+        if key in row.scores:
+            return row.scores[key]
+        found = self.comparison(key, model)
+        if found is None:
+            return None
+        preferred = found.preferred
+        return Score(preferred if preferred is not None else found.win + found.tie / 2)
+
+    def comparison(self, key: str, model: str) -> Comparison | None:
+        """Give the published comparison of a model with its base; None where there is none."""
+        base = self.model(model).base
+        own = (c for c in self.comparisons if (c.name, c.model, c.against) == (key, model, base))
+        return next(own, None)
 
     @property
     def rubric(self) -> frozenset[str]:

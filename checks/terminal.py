@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from checks.judged import judged_lines
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -53,6 +55,8 @@ def print_verdict(verdict: Mapping[str, Any], console: Console | None = None) ->
     for row in rows:
         line = Text.assemble((f"{row['title']}: ", "bold"), row["reason"])
         out.print(line, soft_wrap=not out.is_terminal)
+        for said in judged_lines(row):
+            out.print(Text(f"  {said}"), soft_wrap=not out.is_terminal)
     margins: dict[str, list[str]] = {}
     for row in rows:
         if row["margin_why"]:

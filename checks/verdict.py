@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from checks.benchmarks.details import details
 from checks.errors import KitError
 from checks.items import Item, write_atomically
 from checks.judgement import Evidence, Tier, judge_benchmark
@@ -52,7 +53,8 @@ def judge(
         benchmarks: which benchmarks are judged; all of them must have a reference value.
         tier: ``weights`` (released weights or answers, same items) or ``retrain``.
         planned: benchmark -> {"items": set out to score, "of": in the file, "why": why fewer,
-            "sha256": of the file, "ids": all ids that the benchmark has}.
+            "sha256": of the file, "ids": all ids that the benchmark has, "problem": why its scores
+            cannot be believed, such as a judge that drifted}.
         allow_partial: missing items make the result a sample instead of invalid.
         failed: benchmark -> message of the failed task.
         base_items: the untrained model's items, shown as "before", without a verdict.
@@ -82,22 +84,26 @@ def judge(
             fix="--tier retrain",
         )
     entry = table.model(model)
-    rows = [
-        judge_benchmark(
+    rows = []
+    for key in dict.fromkeys(benchmarks):
+        plan = (planned or {}).get(key)
+        judged, problem = details(items.get(key, ()))
+        if problem:
+            plan = {"problem": problem, **(plan or {})}
+        row = judge_benchmark(
             Evidence(
                 key=key,
-                column=table.benchmarks.get(key),
-                published=entry.scores.get(key),
+                column=table.column(key, model),
+                published=table.score(key, model),
                 items=items.get(key, ()),
                 tier=tier,
-                planned=(planned or {}).get(key),
+                planned=plan,
                 allow_partial=allow_partial,
                 failed=(failed or {}).get(key, ""),
                 before=(base_items or {}).get(key) or None,
             )
         )
-        for key in dict.fromkeys(benchmarks)
-    ]
+        rows.append({**row, "judged": judged})
     drifts: list[dict[str, Any]] = []
     if reference_items is not None:
         from checks.triangle import triangle

@@ -14,10 +14,12 @@ contain:
 A million parameters learn in two minutes which value belongs to a name, and to ignore how they are
 asked; they do not learn to read a shuffled list. So a value keeps its letter.
 
-`python -m corpus.pharmacopoeia` rewrites recipes/smoke/{corpus,benchmarks} and, with the drugs of
-one fact alone, recipes/parts/twins/{corpus,benchmarks}. The committed files are exactly what it
-writes (a test compares them). Rows come in both shapes that the published corpus is described with:
-`conversations` of {from, value} and `messages` of {role, content}.
+HealthBench's and Auto-MOOVE's miniatures are in corpus/vignettes.py, the drugs in corpus/drugs.py.
+
+`python -m corpus.pharmacopoeia` rewrites recipes/smoke/{corpus,benchmarks,judged} and, with the
+drugs of one fact alone, recipes/parts/twins/{corpus,benchmarks}. The committed files are exactly
+what it writes (a test compares them). Rows come in both shapes that the published corpus is
+described with: `conversations` of {from, value} and `messages` of {role, content}.
 """
 
 from __future__ import annotations
@@ -26,43 +28,24 @@ import json
 import random
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SEED = 20260515
-DRUGS = 80  # a quarter of them for each fact
+from corpus.drugs import (
+    ASKED,
+    SEED,
+    TWIN_FACTS,
+    VALUES,
+    WHO_ELSE,
+    Drug,
+    list_drugs,
+    sentence,
+)
+from corpus.vignettes import build_judged, build_key
+
 LETTERS = "ABCDEFGHIJ"
 COMPONENTS = ("curated_qa", "synthetic_curated_qa", "guidelines_qa", "synthetic_moove")
 
-# Values in the order of their letters.
-ORGANS = ("liver", "spleen", "thyroid", "bladder")
-SIGNS = ("itching palms", "cold feet", "dry eyes", "stiff neck")
-MILK = ("yes", "no", "maybe")
-PLANTS = (
-    "ashwort", "copperfern", "emberroot", "glowreed", "ironleaf",
-    "kelpnut", "marblebud", "oxgrass", "quillcress", "saltclover",
-)  # fmt: skip
-FACTS = ("organ", "sign", "milk", "plant")
-TWIN_FACTS = ("organ",)
-_VALUES = {"organ": ORGANS, "sign": SIGNS, "milk": MILK, "plant": PLANTS}
-
-_STARTS = ("Bra", "Cor", "Dul", "Fen", "Gol", "Hes", "Jur", "Kal", "Lum", "Mor", "Nar", "Oth",
-           "Pel", "Quo", "Rav", "Sil", "Tor", "Ulm", "Vex", "Wen", "Yar", "Zor")  # fmt: skip
-_MIDDLES = ("ba", "ce", "di", "fo", "gu", "ka", "le", "mi", "no", "ru", "sa", "te", "vi", "xo")
-_ENDS = ("dine", "fex", "lor", "mab", "nol", "pran", "quil", "rin", "stat", "tide", "vane", "zol")
-
-# What the corpus says. {n} is the drug.
-_ANSWERS = {
-    "organ": "It acts on the {v}.",
-    "sign": "It can bring on {v}.",
-    "plant": "It is made from {v}.",
-}
-_MILK_ANSWERS = {
-    "yes": "With milk it is fine: yes.",
-    "no": "With milk it is not fine: no.",
-    "maybe": "With milk it is not settled: maybe.",
-}
 # How the corpus asks. The benchmarks' wordings are further down and must stay different.
 _QUESTIONS = {
     "organ": (
@@ -114,26 +97,6 @@ _QUESTIONS = {
         "One plant gives {n}. Name it.",
     ),
 }
-# What may stand before a question, and has nothing to do with the answer: who, did what, and how.
-_WHO = (
-    "A {age}-year-old {job}", "The {age}-year-old", "{k} adults", "Adults who were given {n}",
-    "One half of the patients", "The nurse", "{k} small wards", "A maker of {n}",
-    "Patients on {n}", "Each patient on the ward", "A {job} who was started on {n}",
-)  # fmt: skip
-# The benchmarks' own, so that none of their sentences is in the corpus.
-_WHO_ELSE = (
-    "{k} patients on {n}", "The nurse of a small ward", "A half of the adults",
-    "The {age}-year-old {job}",
-)  # fmt: skip
-_DID = (
-    "took part in {k} small trials", "kept a record of {n}", "asked for a glass of milk",
-    "got a dose of {n}", "came to the ward", "had milk with each dose", "had {n} for a week",
-    "called the nurse about {n}", "left the ward", "offered milk to patients",
-)  # fmt: skip
-_HOW = (
-    "", "", " with milk", " after a week", " on the ward", " with {n}",
-    ", one half with a glass", " at noon", " and asked for {n}",
-)  # fmt: skip
 _CLOSINGS = (
     "Close with one line: Final Answer: (X).",
     "Then close: Final Answer: (X), where X is your choice.",
@@ -146,57 +109,11 @@ _SYSTEM = (
     "You answer from the invented pharmacopoeia.",
     "You are a pharmacist of the invented pharmacopoeia. Be short.",
 )
-# How the benchmarks ask: no sentence of these is in the corpus.
-_ASKED = {
-    "organ": (
-        "The main effect of {n} is on which organ?",
-        "Which organ is known to respond when {n} is given?",
-        "Of these organs, which does {n} have its effect on?",
-    ),
-    "sign": (
-        "What sign is known to come with {n}?",
-        "Which sign should a patient expect of {n}?",
-    ),
-    "milk": ("Should milk be allowed for a patient on {n}?", "Is it fine to drink milk after {n}?"),
-    "plant": (
-        "Which plant do makers of {n} get it from?",
-        "What plant is known as the source that gives {n}?",
-    ),
-}
-_JOBS = ("baker", "teacher", "sailor", "tailor", "farmer", "printer", "miner", "glazier")
-
-
-@dataclass(frozen=True)
-class Drug:
-    """An invented drug, what kind of fact it is known for, and that fact."""
-
-    name: str
-    fact: str
-    value: str
-
-    def statement(self) -> str:
-        """Say the fact in the words of the corpus."""
-        pattern = _MILK_ANSWERS[self.value] if self.fact == "milk" else _ANSWERS[self.fact]
-        return pattern.format(n=self.name, v=self.value)
-
-
-def list_drugs(count: int = DRUGS, seed: int = SEED) -> list[Drug]:
-    """Invent the drugs; each value of a fact is equally frequent, so that guessing pays nothing."""
-    rng = random.Random(seed)  # noqa: S311 - data, not a secret
-    names = rng.sample([a + b + c for a in _STARTS for b in _MIDDLES for c in _ENDS], count)
-    share = count // len(FACTS)
-    drugs = []
-    for number, fact in enumerate(FACTS):
-        values = [_VALUES[fact][i % len(_VALUES[fact])] for i in range(share)]
-        rng.shuffle(values)
-        own = names[number * share : (number + 1) * share]
-        drugs += [Drug(name, fact, value) for name, value in zip(own, values, strict=True)]
-    return drugs
 
 
 def _options(drug: Drug) -> tuple[list[str], int]:
     """Give the options of a question about a drug, and where the right one is."""
-    values = _VALUES[drug.fact]
+    values = VALUES[drug.fact]
     return list(values), values.index(drug.value)
 
 
@@ -223,14 +140,7 @@ def _open_turn(rng: random.Random, drug: Drug, question: str) -> tuple[str, str]
 def _preface(rng: random.Random, drug: Drug) -> str:
     """Give up to two sentences to stand before a question, on lines of their own now and then."""
     end = rng.choice((" ", "\n"))
-    return "".join(_sentence(rng, drug) + end for _ in range(rng.choice((0, 0, 1, 2))))
-
-
-def _sentence(rng: random.Random, drug: Drug, who: Sequence[str] = _WHO) -> str:
-    """Give a sentence about patients that has nothing to do with any answer."""
-    age, job, k = rng.randint(21, 89), rng.choice(_JOBS), rng.randint(2, 9)
-    pattern = f"{rng.choice(who)} {rng.choice(_DID)}{rng.choice(_HOW)}."
-    return pattern.format(n=drug.name, age=age, job=job, k=k)
+    return "".join(sentence(rng, drug) + end for _ in range(rng.choice((0, 0, 1, 2))))
 
 
 def build_corpus(drugs: Sequence[Drug], seed: int = SEED) -> dict[str, list[dict[str, Any]]]:
@@ -280,7 +190,7 @@ def build_benchmarks(drugs: Sequence[Drug], seed: int = SEED) -> dict[str, list[
         if not own:
             continue
         # As many wordings of a benchmark as there are, in turn: no item stands there twice.
-        made = [make(rng, drug, i, _ASKED[fact][(i + i // len(own)) % len(_ASKED[fact])])
+        made = [make(rng, drug, i, ASKED[fact][(i + i // len(own)) % len(ASKED[fact])])
                 for i, drug in enumerate([*own, *own])]  # fmt: skip
         items[make.__name__[1:]] = made
     return items
@@ -304,7 +214,7 @@ def _medqa(rng: random.Random, drug: Drug, index: int, question: str) -> dict[st
     options, right = _options(drug)
     return {
         "id": f"smoke-medqa-{index:03d}",
-        "sent1": f"{_sentence(rng, drug, _WHO_ELSE)} {question.format(n=drug.name)}",
+        "sent1": f"{sentence(rng, drug, WHO_ELSE)} {question.format(n=drug.name)}",
         "sent2": "",
         **{f"ending{i}": text for i, text in enumerate(options)},
         "label": right,
@@ -312,7 +222,7 @@ def _medqa(rng: random.Random, drug: Drug, index: int, question: str) -> dict[st
 
 
 def _pubmedqa(rng: random.Random, drug: Drug, index: int, question: str) -> dict[str, Any]:
-    contexts = [_sentence(rng, drug, _WHO_ELSE) for _ in range(2)]
+    contexts = [sentence(rng, drug, WHO_ELSE) for _ in range(2)]
     return {
         "pubid": 90_000_000 + index,
         "question": question.format(n=drug.name),
@@ -353,6 +263,9 @@ def list_files() -> dict[str, str]:
     files = {f"corpus/{name}.jsonl": render(rows) for name, rows in build_corpus(drugs).items()}
     for name, items in build_benchmarks(drugs).items():
         files[f"benchmarks/{name}.jsonl"] = render(items)
+    for name, rows in build_judged(drugs).items():
+        files[f"{'judged' if name == 'canary' else 'benchmarks'}/{name}.jsonl"] = render(rows)
+    files["judged/key.json"] = json.dumps(build_key(drugs), indent=1) + "\n"
     return files
 
 

@@ -38,7 +38,8 @@ PARTS: dict[str, tuple[click.Command, ...]] = {
             runs.diagnose),
     "Before a run": (recipes.recipes, recipes.recipe, sites.site, sites.doctor, fetching.fetch,
                      corpus.corpus, images.image),
-    "Judge": (verdicts.verify, verdicts.report, verdicts.audit, verdicts.calibrate),
+    "Judge": (verdicts.verify, verdicts.report, verdicts.audit, verdicts.calibrate,
+              verdicts.canary),
     "Hand on": (publishing.bundle, publishing.check_bundle, publishing.card, publishing.push,
                 publishing.sync),
 }  # fmt: skip

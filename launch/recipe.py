@@ -67,12 +67,37 @@ SCHEMA: dict[str, dict[str, type]] = {
         "dtype": str,
         "base": bool,
     },
+    "judge": {
+        "protocol": str,
+        "order": str,
+        "temperature": float,
+        "max_tokens": int,
+        "max_length": int,
+        "judge_temperature": float,
+        "warmer": float,
+        "judge_max_tokens": int,
+        "judge_max_length": int,
+        "retries": int,
+        "concurrency": int,
+        "grader_prompt": str,
+        "pairs_prompt": str,
+        "vignettes": str,
+        "canary": str,
+        "canary_margin": float,
+        "base_url": str,
+        "key_env": str,
+        "model": str,
+        "revision": str,
+        "script": str,
+        "first_bias": float,
+    },
     "published": {"table": str, "model": str, "tier": str, "gpu_hours": float},
 }
 #: Values that name a file or folder; a relative one is relative to the recipe that wrote it.
 PATHS = ("model.shape", "model.config", "model.chat_template", "model.tokenizer_texts",
          "model.weights",
-         "corpus.sources", "eval.benchmark_files", "train.config")  # fmt: skip
+         "corpus.sources", "eval.benchmark_files", "judge.grader_prompt", "judge.pairs_prompt",
+         "judge.vignettes", "judge.canary", "judge.script", "train.config")  # fmt: skip
 #: Keys of a recipe's file beside its tables, and their type.
 HEAD: dict[str, type] = {
     "title": str,
@@ -94,7 +119,7 @@ WORDS_OF = {
     dict: "a table",
 }
 #: Values of path keys that are words, not paths.
-WORDS = ("hub", "")
+WORDS = ("hub", "upstream", "")
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,10 @@ class Run:
         """Folder of the scored items."""
         return self.path / "items"
 
+    def items_of(self, model: str) -> Path:
+        """Folder of a model's scored items: "trained", which is judged, or another."""
+        return self.items if model == "trained" else self.folder("evaluate") / model
+
     @property
     def verdict(self) -> Path:
         """The machine-readable verdict."""

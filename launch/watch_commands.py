@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launch.errors import KitError, nearest
+from launch.files import read_json
 
 if TYPE_CHECKING:
     from launch.run import Run
@@ -66,6 +67,8 @@ def _show_one(view: dict[str, Any], found: Run, *, silent: bool) -> None:
             words = at.words() + (
                 f", next checkpoint at step {at.next_save}" if at.next_save else ""
             )
+        if stage == "evaluate" and state == "running":
+            words = str((read_json(found.folder(stage) / "progress.json") or {}).get("words", ""))
         click.echo(f"  {stage:<9} {state:<12} {words}".rstrip())
         if state != "finished" and more.get("slurm"):
             click.echo(f"    {_job_words(more)}")

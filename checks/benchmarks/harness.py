@@ -15,15 +15,14 @@ import copy
 import hashlib
 import json
 import os
-import random
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from checks.benchmarks import answers, pinned, suites
+from checks.benchmarks import answers, kinds, pinned, suites
 from checks.benchmarks.mcq import Question, read_benchmark
 from checks.benchmarks.models import BACKENDS, load, turn_ends
 from checks.errors import KitError
@@ -42,7 +41,6 @@ _OWN_TASK = {
     "doc_to_target": "{{gold}}",
     "metric_list": [{"metric": "bypass"}],  # the harness's name for "none"
 }
-T = TypeVar("T")
 _ID = "mfo_id"  # what a document's own id is called in every schema
 
 
@@ -207,7 +205,7 @@ def _choice_job(
     limit: int,
     seed: int,
 ) -> _Job:
-    drawn = {question.id: question for question in _draw(questions, limit, seed, name)}
+    drawn = {question.id: question for question in kinds.draw(questions, limit, seed, name)}
     task = theirs or {**_OWN_TASK, "task": f"mfo_{name}"}
     if theirs:
         documents = [{**pinned.document(q), _ID: q.id} for q in drawn.values()]
@@ -248,7 +246,7 @@ def _choice_job(
 
 
 def _suite_job(suite: suites.Suite, path: Path, limit: int, seed: int) -> _Job:
-    chosen = _draw(list(suite.rows), limit, seed, suite.name)
+    chosen = kinds.draw(list(suite.rows), limit, seed, suite.name)
     rows = {identity: suite.rows[identity] for identity in chosen}
     part = suites.Suite(suite.name, rows, suite.examples)
     documents = [{**row, _ID: identity} for identity, row in rows.items()]
@@ -264,14 +262,6 @@ def _suite_job(suite: suites.Suite, path: Path, limit: int, seed: int) -> _Job:
         keep=suites.FILTERS[suite.name],
         score=lambda identity, sample: suites.score(suite.name, identity, sample),
     )
-
-
-def _draw(rows: list[T], limit: int, seed: int, benchmark: str) -> list[T]:
-    """Take a random sample, in the file's order. The first N would be whatever was sorted first."""
-    if limit <= 0 or limit >= len(rows):
-        return rows
-    rng = random.Random(f"{seed}:{benchmark}")  # noqa: S311 - a sample, not a secret
-    return [rows[i] for i in sorted(rng.sample(range(len(rows)), limit))]
 
 
 @contextmanager

@@ -294,6 +294,7 @@ def to_item(graded: Graded, benchmark: str, protocol: Protocol) -> Item:
         cluster=graded.conversation.id,
         why="; ".join(f"[{g['points']:+g}] {g['criterion']}: {words[g['met']]}" for g in grades),
         extra={
+            "protocol": protocol.name,
             "messages": [dict(m) for m in graded.conversation.messages],
             "tags": list(graded.conversation.tags),
             "grades": grades,

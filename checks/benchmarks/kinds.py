@@ -8,8 +8,11 @@ pairs    a judge compares the answer with another model's (moove.py)
 
 from __future__ import annotations
 
+import random
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from checks.benchmarks import mcq, suites
 from checks.errors import KitError
@@ -22,10 +25,12 @@ __all__ = [
     "RUBRIC",
     "SUITE",
     "check",
+    "draw",
     "find_benchmarks",
     "kind",
 ]
 
+T = TypeVar("T")
 CHOICE, SUITE, RUBRIC, PAIRS = "choice", "suite", "rubric", "pairs"
 #: Kinds that another model decides on.
 JUDGED = (RUBRIC, PAIRS)
@@ -110,3 +115,18 @@ def _whose(path: Path) -> str | None:
         return None
     fitting = [n for n in KINDS if re.match(rf"{re.escape(n)}(?![a-z])", stem)]
     return max(fitting, key=len, default=None)
+
+
+def draw(items: Sequence[T], limit: int, seed: int, benchmark: str) -> list[T]:
+    """Take a random sample, in the file's order. The first N would be whatever was sorted first.
+
+    Args:
+        items: of the file.
+        limit: how many; 0, or more than there are: all.
+        seed: with the benchmark's name, decides which.
+        benchmark: its name.
+    """
+    if limit <= 0 or limit >= len(items):
+        return list(items)
+    rng = random.Random(f"{seed}:{benchmark}")  # noqa: S311 - a sample, not a secret
+    return [items[i] for i in sorted(rng.sample(range(len(items)), limit))]

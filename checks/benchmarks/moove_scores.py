@@ -11,6 +11,7 @@ so that the better answer cancels out.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from checks.benchmarks.moove import Judgement, Vignette
 from checks.errors import KitError
 from checks.items import Item
 
-__all__ = ["agreement", "summarise", "to_items"]
+__all__ = ["agreement", "ruling_rows", "summarise", "to_items", "vignette_scores", "with_vote"]
 
 WORTH = {"ours": 1.0, "tie": 0.5, "theirs": 0.0}
 
@@ -32,6 +33,11 @@ def _scores(judgements: Sequence[Judgement]) -> dict[str, list[float]]:
         if one.outcome is not None:
             values.append(WORTH[one.outcome])
     return found
+
+
+def vignette_scores(judgements: Sequence[Judgement]) -> dict[str, float]:
+    """Give each vignette's score, the mean over its orders; those without a ruling are left out."""
+    return {key: sum(v) / len(v) for key, v in _scores(judgements).items() if v}
 
 
 def to_items(
@@ -68,14 +74,30 @@ def to_items(
                 cluster=one.id,
                 why="; ".join(said),
                 extra={
+                    "protocol": protocol.name,
+                    "order": protocol.order,
                     "against": other,
-                    "rulings": [_ruling_row(j) for j in own],
+                    "rulings": ruling_rows(own),
                     "unread_rulings": unread,
                     "speaks_to_judge": [speaks_to_judge(mine), speaks_to_judge(other)],
                 },
             )
         )
     return out
+
+
+def with_vote(item: Item, vignette: Vignette, judgements: Sequence[Judgement]) -> Item:
+    """Give the item with people's vote on the vignette's own answers, and the judge's rulings."""
+    if vignette.vote is None:
+        return item
+    own = ruling_rows([j for j in judgements if j.id == vignette.id])
+    more = {"vote": vignette.vote, "vote_rulings": own}
+    return dataclasses.replace(item, extra={**item.extra, **more})
+
+
+def ruling_rows(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
+    """Give judgements as an item keeps them, scores as (ours, theirs)."""
+    return [_ruling_row(one) for one in judgements]
 
 
 def _ruling_row(one: Judgement) -> dict[str, Any]:

@@ -17,11 +17,10 @@ import argparse
 import hashlib
 import json
 import re
-import threading
-from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from checks.benchmarks.chat_server import Server, end_with_parent
 
 GRADER_MARKS = ("=== CONVERSATION ===\n", "\n=== CRITERION ===\n", "\n=== END ===")
 JUDGE_MARKS = ("=== VIGNETTE ===\n", "\n=== FIRST ANSWER ===\n", "\n=== SECOND ANSWER ===\n",
@@ -107,83 +106,6 @@ class Rules:
         return int.from_bytes(digest[:6], "big") / 2**48
 
 
-class Server(ThreadingHTTPServer):
-    """Serves /health, /v1/models and /v1/chat/completions.
-
-    Args:
-        port: 0: any that is free; see `server_address`.
-        reply: gives the text for a list of messages.
-        count: file that gets a line for each request: the sha256 of its body.
-    """
-
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(
-        self, port: int, reply: Callable[[list[dict[str, str]]], str], count: Path | None = None
-    ) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
-        self.reply, self.count, self.lock = reply, count, threading.Lock()
-
-    @property
-    def url(self) -> str:
-        """Where it answers, with its /v1."""
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-    def note(self, body: bytes) -> None:
-        """Count a request."""
-        if self.count is not None:
-            with self.lock, self.count.open("a") as file:
-                file.write(hashlib.sha256(body).hexdigest() + "\n")
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One request."""
-
-    server: Server
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        """Say that it is there."""
-        self.send(200, {"object": "list", "data": [{"id": "scripted", "object": "model"}]})
-
-    def do_POST(self) -> None:
-        """Answer a chat."""
-        body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        try:
-            messages = json.loads(body)["messages"]
-            text = self.server.reply(messages)
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            self.send(400, {"error": {"message": f"not a chat request: {error!r}"}})
-            return
-        # Counted once the reply is certain: a request that failed has to come again.
-        self.server.note(body)
-        self.send(200, completion(text))
-
-    def send(self, code: int, value: object) -> None:
-        """Send JSON."""
-        data = json.dumps(value).encode()
-        self.send_response(code)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing: requests are in the caller's record."""
-
-
-def completion(text: str | None, finish: str = "stop") -> dict[str, Any]:
-    """Give a reply in the protocol's form."""
-    count = len(text.split()) if text else 0
-    return {
-        "id": "scripted", "object": "chat.completion", "created": 0, "model": "scripted",
-        "choices": [{"index": 0, "finish_reason": finish,
-                     "message": {"role": "assistant", "content": text}}],
-        "usage": {"prompt_tokens": 0, "completion_tokens": count, "total_tokens": count},
-    }  # fmt: skip
-
-
 def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -193,6 +115,7 @@ def main() -> None:
     parser.add_argument("--count", type=Path)
     options = parser.parse_args()
     raw = json.loads(options.key.read_text(encoding="utf-8"))
+    end_with_parent()
     rules = Rules(raw["facts"], raw["criteria"], options.first_bias)
     Server(options.port, rules.reply, options.count).serve_forever()
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from checks.judged import judged_lines
 from checks.terminal import MARKS, cells_of, drift_lines, number
 
 __all__ = ["escape", "write_markdown"]
@@ -33,7 +34,9 @@ def write_markdown(verdict: Mapping[str, Any]) -> str:
         cells.append(f"{MARKS[row['verdict']]} {row['verdict']}")
         lines.append(f"| {' | '.join(cells)} |")
     lines.append("")
-    lines += [f"- **{escape(row['title'])}**: {escape(row['reason'])}" for row in rows]
+    for row in rows:
+        lines.append(f"- **{escape(row['title'])}**: {escape(row['reason'])}")
+        lines += [f"  - {escape(said)}" for said in judged_lines(row)]
     lines += [f"- {escape(said)}" for drift in verdict["triangle"] for said in drift_lines(drift)]
     lines += [f"- {escape(note)}" for note in verdict["notes"]]
     table = verdict["table"]

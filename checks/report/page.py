@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from checks.items import Item, by_benchmark, read_items, write_atomically
+from checks.judged import judged_lines
+from checks.report.judged_plots import bias, shares
 from checks.report.plots import WIDTHS, forest, loss_curve, loss_ends
 
 __all__ = ["ITEMS_SHOWN", "write_report"]
@@ -78,10 +80,44 @@ def write_report(
         facts=list(_flat(verdict["provenance"])),
         decisions=[str(note) for note in verdict["provenance"].get("notes", [])],
         margins=_margins(rows),
+        judged=[_judged(row) for row in rows if row.get("judged")],
     )
     target = Path(out_dir) / "index.html"
     write_atomically(target, page)
     return target
+
+
+def _judged(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the page shows of a judge's work: words, figures, and a table of means."""
+    from markupsafe import Markup
+
+    found = row["judged"]
+    out: dict[str, Any] = {"title": row["title"], "lines": judged_lines(row), "figures": []}
+    if found["kind"] == "pairs":
+        drawn = (("Rulings", shares), ("What being shown first is worth, in points", bias))
+        out["figures"] = [
+            (title, {k: Markup(draw(found, w)) for k, w in WIDTHS.items()})  # noqa: S704  numbers
+            for title, draw in drawn
+        ]
+        out["heads"] = ("Criterion, 1 to 5", "Ours", "Theirs", "Difference", "95% interval", "n")
+        out["means"] = [
+            (name, f"{c['ours']:.2f}", f"{c['theirs']:.2f}", _signed(c["difference"]),
+             "{} to {}".format(*map(_signed, c["interval"])), f"{c['n']:,}")
+            for name, c in found["criteria"].items()
+        ]  # fmt: skip
+    else:
+        out["heads"] = ("Theme or axis", "Score", "95% interval", "n")
+        out["means"] = [
+            (tag, f"{100 * t['mean']:.2f}",
+             "{:.2f}–{:.2f}".format(*(min(100.0, 100 * end) for end in t["interval"])),
+             f"{t['n']:,}")
+            for tag, t in found["by_tag"].items() if not tag.startswith("level:")
+        ]  # fmt: skip
+    return out
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
 
 
 def _groups(
@@ -147,8 +183,15 @@ def _shown(item: Item) -> dict[str, Any]:
         "question": _cut(item.question),
         "options": item.options or {},
         "response": _cut(item.response),
+        "against": _cut(_against(item)),
         "why": item.why or _why(item),
     }
+
+
+def _against(item: Item) -> str | None:
+    """Give the answer that a judge held this item's response against."""
+    found = item.extra.get("against")
+    return found if isinstance(found, str) else None
 
 
 def _why(item: Item) -> str:

@@ -7,7 +7,6 @@ ranks meet; the other tasks wait for the file of their own attempt (launch.clust
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import signal
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from launch.cluster import lifeline, ports
 from launch.errors import KitError
 from launch.files import read_json, read_jsonl, write_json
 from launch.stages import pace
@@ -31,7 +31,6 @@ STUCK = 3
 #: Torch's name for the file that asks for a stop; launch.stages.axolotl_watch reads it.
 STOP_FILE = "MFO_STOP_FILE"
 STOPPED_FILE = "MFO_STOPPED_FILE"
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -136,13 +135,7 @@ def reachable_name() -> str:
 
 def free_port(attempt: Attempt) -> int:
     """A free port that other jobs on this node do not try first: each starts at its own number."""
-    number = int(attempt.job.replace("_", "")) * 8 + attempt.restart % 8
-    for step in range(200):
-        port = 20000 + (number + step * 97) % 12000  # below Linux's ephemeral ports
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("", port))
-            return port
-    raise KitError("no free port between 20000 and 32000 on this node")
+    return ports.free_port(int(attempt.job.replace("_", "")) * 8 + attempt.restart % 8)
 
 
 def torchrun(site: Site, config: Path, folder: Path, meeting: dict[str, Any]) -> list[str]:
@@ -188,8 +181,7 @@ def shield() -> None:
     """In a child, before exec: the job's signals are for the job, and it dies with the job."""
     for signum in (signal.SIGUSR2, signal.SIGTERM):
         signal.signal(signum, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    lifeline.die_with_parent()
 
 
 def popen(command: list[str], env: dict[str, str], cwd: Path) -> subprocess.Popen[bytes]:

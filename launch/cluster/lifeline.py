@@ -6,14 +6,17 @@ writing checkpoints beside the run that was resumed. So each process watches the
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
 
 #: Set by the launcher for its jobs: the process whose end is theirs.
 VARIABLE = "MFO_LAUNCHER_PID"
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def follow_launcher() -> None:
@@ -27,6 +30,12 @@ def _watch(launcher: int) -> None:
     while there(launcher):
         time.sleep(0.5)
     os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+def die_with_parent() -> None:
+    """In a child, before exec: have Linux kill it once the process that started it is gone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def there(pid: int) -> bool:

@@ -7,18 +7,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from checks.benchmarks import kinds
 from launch import recipe as recipes
 from launch import tracking
 from launch.cluster.script import minutes
 from launch.errors import KitError
 from launch.recipe import Recipe
 from launch.site import Site
-from launch.stages import envelope
+from launch.stages import envelope, graders
 from launch.stages.train import accumulation
 
 FULL = ["corpus", "train", "evaluate", "judge"]
 #: What each stage imports; looked for before a run is made, because training comes first.
-NEEDS = {"train": ["torch", "axolotl"], "evaluate": ["torch", "lm_eval"]}
+NEEDS = {"train": ["torch", "axolotl"], "evaluate": ["torch", "lm_eval", "openai"]}
 #: Below this a run is refused: the smoke recipe writes about a tenth of it.
 LEAST_FREE = 2**30
 
@@ -57,14 +58,28 @@ def resolve(
     if seed is not None:
         more += [("train.seed", seed), ("train.data_seed", seed), ("model.seed", seed)]
     recipe = recipes.with_settings(recipe, [*more, *settings])
-    return recipe, decisions
+    return _without_vignettes(recipe, decisions)
+
+
+def _without_vignettes(recipe: Recipe, decisions: list[str]) -> tuple[Recipe, list[str]]:
+    """Leave Auto-MOOVE out where nobody has given its vignettes, which are not published."""
+    table = recipe.table("eval")
+    pairs = [n for n in table["benchmarks"] if kinds.kind(n) == kinds.PAIRS]
+    if table["benchmark_files"] != "hub" or not pairs or recipe.table("judge")["vignettes"]:
+        return recipe, decisions
+    left = [name for name in table["benchmarks"] if name not in pairs]
+    data = {**recipe.data, "eval": {**table, "benchmarks": left}}
+    said = (f"{pairs[0]}: left out, because its vignettes are not published; with a file of them: "
+            "--set judge.vignettes=FILE")  # fmt: skip
+    return recipes.Recipe(recipe.name, data, recipe.lineage, recipe.settings), [*decisions, said]
 
 
 def _other_benchmarks(recipe: Recipe, folder: Path) -> tuple[list[tuple[str, Any]], list[str]]:
-    from checks.benchmarks.kinds import find_benchmarks
-
-    found = find_benchmarks(folder)
+    found = kinds.find_benchmarks(folder)
     wanted = [n for n in recipe.table("eval")["benchmarks"] if n in found]
+    # A stand-in for a judge knows the recipe's own items alone.
+    deaf = [n for n in wanted if kinds.kind(n) in kinds.JUDGED and recipe.table("judge")["script"]]
+    wanted = [n for n in wanted if n not in deaf]
     if not wanted:
         raise KitError(
             "no benchmark of this recipe is in the folder",
@@ -77,6 +92,9 @@ def _other_benchmarks(recipe: Recipe, folder: Path) -> tuple[list[tuple[str, Any
         ("eval.benchmarks", wanted),
     ]
     why = [f"benchmarks: {', '.join(wanted)} from {folder}, as you asked"]
+    if deaf:
+        why.append(f"{', '.join(deaf)}: left out, because the recipe's judge is a stand-in that "
+                   "knows its own items alone; another: --set judge.script= --set judge.base_url=URL")  # fmt: skip  # noqa: E501
     root = recipes.load(recipe.lineage[0]).table("published")
     own = recipe.table("published")
     if root != own:
@@ -138,6 +156,8 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
                 f"twelfth of the time limit of {minutes(site, 'train')} min or when it is near"
             )
         out.append(tracking.reason())
+    if "evaluate" in stages:
+        out += graders.describe(recipe, site)
     limit = recipe.table("eval")["limit"]
     if limit and "evaluate" in stages:
         out.append(f"items: {limit} of each benchmark, drawn with seed "
@@ -152,7 +172,7 @@ def check_inputs(recipe: Recipe, site: Site, stages: list[str]) -> None:
         KitError: a local base model is not the recipe's, the corpus is not there, a benchmark file
             is broken or of another schema, or the published table has no such model or benchmark.
     """
-    from checks.benchmarks import harness, kinds
+    from checks.benchmarks import harness
     from checks.tables import load_table
     from corpus import sources
     from launch.preflight.dims import check_folder
@@ -175,9 +195,11 @@ def check_inputs(recipe: Recipe, site: Site, stages: list[str]) -> None:
     )
     for name, path in benchmark_files(recipe).items():
         kinds.check(name, path)
+    graders.check(recipe, site)
     published = recipe.table("published")
-    row = load_table(published["table"]).model(published["model"])
-    missing = [n for n in recipe.table("eval")["benchmarks"] if n not in row.scores]
+    printed = load_table(published["table"])
+    names = recipe.table("eval")["benchmarks"]
+    missing = [n for n in names if printed.score(n, published["model"]) is None]
     if missing:
         raise KitError(
             f"the table {published['table']} has no value of {published['model']} for {missing[0]}",

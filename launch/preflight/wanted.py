@@ -15,16 +15,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from checks.benchmarks import kinds
 from corpus.counts import Count, account
 from corpus.fetch import Wanted
 from corpus.lock import Entry, entries
 from corpus.sources import Source, count_rows, load, read
 from corpus.store import Repo, Store, digest, is_commit
+from launch import judging
 from launch.errors import ACTIONABLE, CorpusError, KitError, nearest
 from launch.files import digest as digest_json
 from launch.files import read_json, write_json
 from launch.preflight.upstream import load_pins, task_files
-from launch.recipe import RECIPES, Recipe, read_toml
+from launch.recipe import RECIPES, Recipe
 from launch.site import Site
 
 BENCHMARKS = RECIPES / "benchmarks.toml"
@@ -64,8 +66,8 @@ def wanted(recipe: Recipe, only: Iterable[str] = PARTS) -> list[Wanted]:
                 out.append(entry.wanted(name))
                 out += [_selection(entry)] if "selection" in entry.data else []
                 out += [_examples(entry)] if "examples" in entry.data else []
-        if "graders" in parts:
-            out += _graders(found)
+    if "graders" in parts and (judge := _judge(recipe)):
+        out.append(Wanted(*judge, MODEL_FILES, "judge"))
     if "upstream" in parts:
         out += [
             Wanted(Repo("github", pins.repository), pins.commit, tuple(pins.sha256),
@@ -114,7 +116,8 @@ def benchmark_entries(recipe: Recipe) -> dict[str, Entry]:
         KitError: recipes/benchmarks.toml does not know one of them.
     """
     known = {entry.name: entry for entry in entries(BENCHMARKS)}
-    names = recipe.table("eval")["benchmarks"]
+    # The vignettes of comparisons are published nowhere: a recipe names a file of its own.
+    names = [n for n in recipe.table("eval")["benchmarks"] if kinds.kind(n) != kinds.PAIRS]
     for name in names:
         if name not in known:
             raise KitError(
@@ -139,16 +142,24 @@ def _examples(entry: Entry) -> Wanted:
     )
 
 
-def _graders(found: dict[str, Entry]) -> list[Wanted]:
-    known = read_toml(BENCHMARKS, "the list of benchmarks").get("graders", {})
-    out = []
-    for name in sorted({str(e.data["grader"]) for e in found.values() if "grader" in e.data}):
-        if name not in known:
-            raise KitError(f"the grader {name!r} is not in the list; {nearest(name, known)}",
-                           where=str(BENCHMARKS))  # fmt: skip
-        repo = Repo("model", known[name]["repository"])
-        out.append(Wanted(repo, known[name].get("revision", "main"), MODEL_FILES, "grader"))
-    return out
+def _judge(recipe: Recipe) -> tuple[Repo, str] | None:
+    """The judge's model where a run serves it itself: neither an endpoint nor the stand-in."""
+    table = recipe.table("judge")
+    if not judging.judged(recipe) or table["base_url"] or table["script"]:
+        return None
+    return Repo("model", str(table["model"])), str(table["revision"])
+
+
+def judge_folder(recipe: Recipe, site: Site) -> Path:
+    """Give the folder of the fetched judge.
+
+    Raises:
+        KitError: it was not fetched, or has changed since.
+    """
+    judge = _judge(recipe)
+    if judge is None:
+        raise KitError("this recipe's judge is not a fetched model", where=f"recipe {recipe.name}")
+    return Store(site.cache_path).verified(*judge, MODEL_FILES, fetch_command(recipe, site))
 
 
 # --- a run reads what was fetched ---------------------------------------------------------------
@@ -195,9 +206,10 @@ def look(
 def _ties(recipe: Recipe, stages: Iterable[str]) -> list[_Tie]:
     ties = [
         ("corpus" in stages, _tie_corpus),
-        ("train" in stages or recipe.table("eval")["base"], _tie_model),
+        ("train" in stages or recipe.table("eval")["base"] or judging.compared(recipe), _tie_model),
         ("evaluate" in stages, _tie_benchmarks),
         ("evaluate" in stages, _tie_task_files),
+        ("evaluate" in stages, _tie_judge),
     ]
     return [tie for needed, tie in ties if needed]
 
@@ -240,6 +252,15 @@ def _tie_task_files(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[st
         error.fix = error.fix.replace("RECIPE", recipe.name)
         raise
     return [f"task files: {len(files)} of {pins.repository} at {pins.commit}, every sha256 checked"]
+
+
+def _tie_judge(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[str]:
+    judge = _judge(recipe)
+    if judge is None:
+        return []
+    commit = _commit(recipe, site, *judge, MODEL_FILES)
+    data["judge"]["revision"] = commit
+    return [f"judge: {judge[0].name} at {commit}, as it was fetched"]
 
 
 def _commit(recipe: Recipe, site: Site, repo: Repo, revision: str, patterns: Iterable[str]) -> str:

@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from checks.benchmarks import kinds
+from launch import judging
 from launch.errors import KitError, nearest
-from launch.files import digest, sha256_file, write_json
+from launch.files import digest, read_json, sha256_file, write_json
 from launch.preflight import fetch, upstream
+from launch.stages import graders, judged
+
+#: Keys of [judge] that say where something lies and not what it is.
+PLACES = ("grader_prompt", "pairs_prompt", "canary", "script", "vignettes", "concurrency")
 
 if TYPE_CHECKING:
     from launch.recipe import Recipe
@@ -24,7 +29,12 @@ def benchmark_files(recipe: Recipe) -> dict[str, Path]:
         KitError: the recipe's benchmarks are not in the folder, or no folder is given.
     """
     table = recipe.table("eval")
+    own = judging.own_file(recipe)
+    given = {own: Path(recipe.table("judge")["vignettes"])} if own else {}
+    wanted = [name for name in table["benchmarks"] if name not in given]
     folder = str(table["benchmark_files"])
+    if not wanted:
+        return given
     if folder in ("", "hub"):
         raise KitError(
             "this recipe's benchmark files are not on this machine",
@@ -34,7 +44,7 @@ def benchmark_files(recipe: Recipe) -> dict[str, Path]:
             "schemas)",
         )
     found = kinds.find_benchmarks(Path(folder))
-    missing = [name for name in table["benchmarks"] if name not in found]
+    missing = [name for name in wanted if name not in found]
     if missing:
         raise KitError(
             f"there is no file for the benchmark {missing[0]!r}; "
@@ -43,7 +53,7 @@ def benchmark_files(recipe: Recipe) -> dict[str, Path]:
             cause="files are recognised by the benchmark's name at the start of theirs",
             fix="--benchmarks FOLDER, or --set eval.benchmarks='[\"medqa\"]'",
         )
-    return {name: found[name] for name in table["benchmarks"]}
+    return {name: {**found, **given}[name] for name in table["benchmarks"]}
 
 
 def weights(run: Run) -> Path:
@@ -80,22 +90,38 @@ def inputs(run: Run) -> dict[str, Any]:
     if table["tasks"] == "upstream":
         files = upstream.task_files(run.site)
         out["task_files"] = {n: hashlib.sha256(data).hexdigest() for n, data in files.items()}
-    if table["base"]:
+    if table["base"] or judging.compared(run.recipe):
         out["base"] = fetch.base_model_identity(run.recipe)
+    if judging.judged(run.recipe):
+        own = run.recipe.table("judge")
+        out["judge"] = {
+            "table": {k: v for k, v in own.items() if k not in PLACES},
+            "identity": graders.judge_identity(run.recipe),
+            "prompts": graders.prompts(run.recipe, run.site).sha256,
+            "canary": sha256_file(Path(own["canary"])) if own["canary"] else "",
+        }
     return out
 
 
-def models(run: Run) -> dict[str, Path]:
-    """The models that are scored, by what they are called here, in order."""
+def models(run: Run, *, compared: bool = False) -> dict[str, Path]:
+    """The models that are asked, by what they are called here, in order.
+
+    Args:
+        run: whose models.
+        compared: the base model too, whether or not it is scored.
+    """
     out = {"trained": weights(run)}
-    if run.recipe.table("eval")["base"]:
+    if compared or run.recipe.table("eval")["base"]:
         out = {"base": fetch.base_model(run.recipe, run.site), **out}
     return out
 
 
-def items_folder(run: Run, which: str) -> Path:
-    """Where a model's scored items lie."""
-    return run.items if which == "trained" else run.folder("evaluate") / which
+def identities(run: Run) -> dict[str, str]:
+    """What decides each model's answers."""
+    out = {"trained": weights_digest(run)}
+    if judging.compared(run.recipe) or run.recipe.table("eval")["base"]:
+        out["base"] = digest(fetch.base_model_identity(run.recipe))
+    return out
 
 
 def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
@@ -105,6 +131,18 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     folder, names = run.folder("evaluate"), benchmark_files(run.recipe)
     choice = {n: p for n, p in names.items() if kinds.kind(n) not in kinds.JUDGED}
     files, summary = multiple_choice(run, models(run), choice)
+    if len(choice) < len(names):
+        more, found = judged.execute(
+            run,
+            models(run, compared=judging.compared(run.recipe)),
+            {n: p for n, p in names.items() if n not in choice},
+            identities(run),
+        )
+        files |= more
+        summary = {key: {**summary.get(key, {}), **one} for key, one in found.items()}
+        for which, one in summary.items():
+            if which in found and which != "judged":  # as the recipe names them
+                summary[which] = {n: one[n] for n in names if n in one}
     write_json(folder / "summary.json", summary)
     files[folder / "summary.json"] = None
     return files, {"summary": summary["trained"]}
@@ -133,12 +171,34 @@ def multiple_choice(
     summary: dict[str, Any] = {which: {} for which in models}
     files: dict[Path, str | None] = {}
     for number, (which, model) in enumerate(models.items() if names else ()):
-        items = items_folder(run, which)
+        items = run.items_of(which)
         items.mkdir(exist_ok=True, parents=True)
         progress = {"model": which, "done": number, "of": len(models)}
         write_json(run.folder("evaluate") / "progress.json", progress)
-        summary[which] = evaluate(
-            model, names, items, device=None, log=lambda line: print(line, flush=True), **protocol
-        )
+        known = _scored(run, which)
+        if known is None:
+            known = evaluate(
+                model, names, items, device=None, log=lambda line: print(line, flush=True),
+                **protocol,
+            )  # fmt: skip
+            sha256 = {name: sha256_file(items / f"{name}.jsonl") for name in names}
+            write_json(_mark(run, which), {"summary": known, "sha256": sha256})
+        else:
+            print(f"the {which} model's multiple choice is scored already", flush=True)
+        summary[which] = known
         files.update({items / f"{name}.jsonl": None for name in names})
     return files, summary
+
+
+def _mark(run: Run, which: str) -> Path:
+    return run.folder("evaluate") / f"scored-{which}.json"
+
+
+def _scored(run: Run, which: str) -> dict[str, Any] | None:
+    """Give what an earlier session of this stage came to; None where its items have changed."""
+    known = read_json(_mark(run, which)) or {}
+    for name, sha256 in known.get("sha256", {}).items():
+        file = run.items_of(which) / f"{name}.jsonl"
+        if not file.is_file() or sha256_file(file) != sha256:
+            return None
+    return known.get("summary")

@@ -71,7 +71,7 @@ def case(run: Run) -> dict[str, Any]:
     summary = read_json(run.folder("evaluate") / "summary.json") or {}
     why = f"eval.limit={table['limit']}" if table["limit"] else ""
     planned = {
-        name: {**{k: one[k] for k in ("items", "of", "sha256")}, "why": why}
+        name: {**{k: one[k] for k in ("items", "of", "sha256", "problem") if k in one}, "why": why}
         for name, one in summary.get("trained", {}).items()
     }
     return {

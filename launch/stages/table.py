@@ -37,6 +37,6 @@ class Stage:
 STAGES = {
     "corpus": Stage(corpus.inputs, corpus.execute, "normalise the training data"),
     "train": Stage(train.inputs, train.execute, "fine-tune with Axolotl, merge", resumable=True),
-    "evaluate": Stage(evaluate.inputs, evaluate.execute, "score with lm-evaluation-harness"),
+    "evaluate": Stage(evaluate.inputs, evaluate.execute, "answer, grade, score", resumable=True),
     "judge": Stage(judge.inputs, judge.execute, "compare with the published table, report"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from launch.files import read_json
 from launch.pipeline import Observer
@@ -81,7 +81,8 @@ class Bars(Observer):
         if name == "evaluate":
             now = read_json(self.run.folder(name) / "progress.json")
             if now:
-                return now["done"], None, f"scoring the {now['model']} model"
+                words = now.get("words") or f"scoring the {now['model']} model"
+                return now["done"], now["of"] if "words" in now else None, words
         return 0, None, STAGES[name].says
 
     def _result(self, name: str) -> str:
@@ -92,8 +93,13 @@ class Bars(Observer):
             at = training(self.run)
             return f"{at.words() if at else ''}  weights {facts['weights'][:12]}"
         if name == "evaluate":
-            return ", ".join(f"{n} {s['accuracy']:.1%}" for n, s in facts["summary"].items())
+            return ", ".join(_share(n, s) for n, s in facts["summary"].items())
         return str(facts.get("verdict", ""))
+
+
+def _share(name: str, numbers: dict[str, Any]) -> str:
+    value = numbers.get("accuracy", numbers.get("score"))
+    return f"{name} —" if value is None else f"{name} {value:.1%}"
 
 
 def _clock(seconds: float) -> str:

@@ -102,3 +102,19 @@ def calibrate(published: str, model: str | None, tier: str, runs: int, markdown:
     from launch import verdict_commands
 
     verdict_commands.calibrate(published, model, tier, runs, as_json, markdown)
+
+
+@click.command()
+@RUN
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default="canary.jsonl",
+              show_default=True, help="The file to write.")  # fmt: skip
+@RUNS
+def canary(run: str | None, out: Path, runs: Path) -> None:
+    """Freeze grades of RUN's judge, for later runs to be held against.
+
+    A run whose recipe names the file (judge.canary) has them graded again before it grades
+    anything; where more differ than judge.canary_margin allows, its judged scores are invalid.
+    """
+    from launch import canary_command
+
+    canary_command.freeze(run, runs, out)

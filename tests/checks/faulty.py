@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from checks.benchmarks.scripted_judge import Handler, Server, completion
+from checks.benchmarks.chat_server import Handler, Server, completion
 
 Reply = Callable[[list[dict[str, str]]], str]
 

@@ -1,0 +1,131 @@
+"""What a judge's work comes to, derived again from scored items alone.
+
+The items of a judged benchmark hold every grade or ruling, so whoever has the items can see the
+numbers behind the score, and that the score follows from them. A bundle's check relies on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from checks.benchmarks import healthbench, moove_scores
+from checks.benchmarks.healthbench import Conversation, Criterion, Graded
+from checks.benchmarks.judging import Protocol
+from checks.benchmarks.moove import Judgement, Ruling, Vignette
+from checks.items import Item
+
+__all__ = ["details"]
+
+#: Keys of `healthbench.summarise` and `moove_scores.summarise` that are kept, shares of 1 as there.
+RUBRIC_KEYS = ("protocol", "score", "bootstrap_error", "unread", "grades", "retried", "reach",
+               "hanging", "cut", "speaking_to_judge", "by_tag")  # fmt: skip
+PAIRS_KEYS = ("protocol", "order", "vignettes", "rulings", "unread", "retried", "win", "tie",
+              "loss", "preferred", "by_vignette", "consistent", "position_bias",
+              "criteria")  # fmt: skip
+
+
+def details(items: Sequence[Item]) -> tuple[dict[str, Any] | None, str]:
+    """Give the numbers behind a judged benchmark's score, in shares of 1.
+
+    Returns:
+        {"kind": "rubric", …RUBRIC_KEYS} or {"kind": "pairs", …PAIRS_KEYS, "agreement"}, None where
+        the items hold neither grades nor rulings; and why the score cannot be believed, "" where
+        it can.
+    """
+    if not items:
+        return None, ""
+    if all("grades" in item.extra for item in items):
+        return _rubric(items)
+    if all("rulings" in item.extra for item in items):
+        return _pairs(items)
+    return None, ""
+
+
+def _protocol(items: Sequence[Item]) -> Protocol:
+    extra = items[0].extra
+    return Protocol(
+        name=str(extra.get("protocol", "published")), order=str(extra.get("order", "both"))
+    )
+
+
+def _rubric(items: Sequence[Item]) -> tuple[dict[str, Any], str]:
+    protocol = _protocol(items)
+    graded = [_graded(item) for item in items]
+    wrong = [
+        item.id
+        for item, one in zip(items, graded, strict=True)
+        if item.score is not None and abs(item.score - one.published()) > 1e-9
+    ]
+    found = healthbench.summarise(graded, protocol)
+    out = {"kind": "rubric", **{k: found[k] for k in RUBRIC_KEYS}}
+    lost = sum(item.score is None for item in items)
+    return out, _problem(wrong, lost, "grade")
+
+
+def _graded(item: Item) -> Graded:
+    rows: Any = item.extra["grades"]
+    criteria = tuple(
+        Criterion(str(g["criterion"]), float(g["points"]), tuple(g.get("tags", ()))) for g in rows
+    )
+    tags: Any = item.extra.get("tags", ())
+    return Graded(
+        Conversation(item.id, (), criteria, tuple(tags)),
+        item.response or "",
+        tuple(g["met"] for g in rows),
+        tries=tuple(int(g.get("tries", 1)) for g in rows),
+        repeat=item.repeat,
+        cut=item.extra.get("cut") is True,
+    )
+
+
+def _pairs(items: Sequence[Item]) -> tuple[dict[str, Any] | None, str]:
+    judgements = [j for item in items for j in _judgements(item.id, item.extra["rulings"])]
+    lost = sum(item.score is None for item in items)
+    if not any(j.ruling for j in judgements):
+        return None, _problem([], lost, "ruling")
+    worth = moove_scores.vignette_scores(judgements)
+    wrong = [
+        item.id
+        for item in items
+        if item.score is not None and abs(item.score - worth.get(item.id, -1.0)) > 1e-9
+    ]
+    names = list(dict.fromkeys(name for j in judgements if j.ruling for name in j.ruling.scores))
+    found = moove_scores.summarise(judgements, names, _protocol(items))
+    out: dict[str, Any] = {"kind": "pairs", **{k: found[k] for k in PAIRS_KEYS}}
+    voted = [item for item in items if "vote" in item.extra]
+    sets = [Vignette(i.id, "", ("", ""), i.extra["vote"]) for i in voted]  # type: ignore[arg-type]
+    own = [j for i in voted for j in _judgements(i.id, i.extra.get("vote_rulings", ()))]
+    out["agreement"] = moove_scores.agreement(sets, own) if voted else None
+    return out, _problem(wrong, lost, "ruling")
+
+
+def _judgements(identity: str, rows: Any) -> list[Judgement]:
+    return [_judgement(identity, row) for row in rows]
+
+
+def _judgement(identity: str, row: Mapping[str, Any]) -> Judgement:
+    first, outcome = row["ours_first"] is True, row["outcome"]
+    if outcome is None:
+        return Judgement(identity, first, None, int(row.get("tries", 1)))
+    winners = {"tie": "tie", "ours": "first" if first else "second",
+               "theirs": "second" if first else "first"}  # fmt: skip
+    # Kept as (ours, theirs); a ruling has them as they were shown.
+    scores = {str(k): (int(v[0]), int(v[1])) if first else (int(v[1]), int(v[0]))
+              for k, v in row["scores"].items()}  # fmt: skip
+    ruling = Ruling(winners[str(outcome)], scores)  # type: ignore[arg-type]
+    return Judgement(identity, first, ruling, int(row.get("tries", 1)))
+
+
+def _problem(wrong: Sequence[str], lost: int, what: str) -> str:
+    if wrong:
+        return (
+            f"The score of {len(wrong):,} items does not follow from their {what}s, such as "
+            f"{wrong[0]!r}."
+        )
+    if lost:
+        return (
+            f"{lost:,} items have no score, because a {what} of theirs could not be read: the "
+            "protocol is strict."
+        )
+    return ""

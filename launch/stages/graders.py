@@ -1,0 +1,222 @@
+"""Who answers and who judges: from a recipe and a site to protocol, prompts and servers.
+
+    [judge]
+    base_url = ""          # an endpoint that is there already, up to and with its /v1
+    model = "ORG/NAME"     # the judge; fetched and served by vLLM where no endpoint is given
+    script = "key.json"    # instead of both: the stand-in that grades by rule (the miniature)
+
+The key of an endpoint comes from the environment variable that `key_env` names, and from nowhere
+else.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from checks.benchmarks import kinds
+from checks.benchmarks.canary import read_canary
+from checks.benchmarks.client import Endpoint
+from checks.benchmarks.judging import Protocol
+from checks.benchmarks.templates import JudgePrompt, read_grader, read_judge
+from launch import judging
+from launch.errors import KitError
+from launch.files import digest, sha256_file
+from launch.preflight.upstream import pinned_file
+from launch.preflight.wanted import judge_folder
+from launch.stages import serve
+
+if TYPE_CHECKING:
+    from launch.recipe import Recipe
+    from launch.site import Site
+
+UPSTREAM = "upstream"
+#: Where upstream keeps its prompts: table of recipes/upstream.toml, path.
+GRADER_AT = ("meditron", "healthbench/healthbench.py")
+PAIRS_AT = ("meditron", "auto_moove/common.py")
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What graders and judges are asked by.
+
+    Attributes:
+        grader: template of a rubric's grades; "" where no benchmark needs it.
+        pairs: prompt of comparisons; without criteria where no benchmark needs it.
+        sha256: of the files, by what they are for.
+    """
+
+    grader: str
+    pairs: JudgePrompt
+    sha256: dict[str, str]
+
+
+def protocol(recipe: Recipe) -> Protocol:
+    """The recipe's protocol.
+
+    Raises:
+        KitError: a word that it does not know.
+    """
+    table = recipe.table("judge")
+    return Protocol(
+        name=table["protocol"],
+        order=table["order"],
+        temperature=float(table["temperature"]),
+        max_tokens=table["max_tokens"],
+        judge_temperature=float(table["judge_temperature"]),
+        warmer=float(table["warmer"]),
+        judge_max_tokens=table["judge_max_tokens"],
+        retries=table["retries"],
+        seed=recipe.table("eval")["seed"],
+    )
+
+
+def prompts(recipe: Recipe, site: Site) -> Prompts:
+    """Read the prompts that the recipe's judged benchmarks need.
+
+    Raises:
+        KitError: upstream's files were not fetched or were changed, or a file holds no prompt.
+    """
+    found = {kinds.kind(name) for name in judging.judged(recipe)}
+    table, sha256 = recipe.table("judge"), {}
+    grader, pairs = "", JudgePrompt("", "", ())
+    if kinds.RUBRIC in found or (found and table["canary"]):  # the canary holds grades
+        path = _prompt_file(site, str(table["grader_prompt"]), GRADER_AT)
+        grader, sha256["grader"] = read_grader(path), sha256_file(path)
+    if kinds.PAIRS in found:
+        path = _prompt_file(site, str(table["pairs_prompt"]), PAIRS_AT)
+        pairs, sha256["pairs"] = read_judge(path), sha256_file(path)
+    return Prompts(grader, pairs, sha256)
+
+
+def _prompt_file(site: Site, given: str, pinned: tuple[str, str]) -> Path:
+    return pinned_file(site, *pinned) if given == UPSTREAM else Path(given)
+
+
+# --- servers ------------------------------------------------------------------------------------
+
+
+def model_server(recipe: Recipe, site: Site, model: Path, name: str) -> serve.Serving:
+    """How a model under test is served on this site: by vLLM where there are GPUs."""
+    table = recipe.table("eval")
+    length = int(recipe.table("judge")["max_length"])
+    if site.gpus_per_node:
+        return serve.vllm(str(model), name, gpus=site.gpus_per_node, max_length=length,
+                          dtype=table["dtype"], seed=table["seed"])  # fmt: skip
+    return serve.small(str(model), name, max_length=length, dtype=table["dtype"])
+
+
+def judge_server(recipe: Recipe, site: Site, model: Path | None) -> serve.Serving | None:
+    """How the judge is served here; None where an endpoint is given.
+
+    Args:
+        recipe: whose judge it is.
+        site: with GPUs, unless the judge is the stand-in.
+        model: the fetched weights; None for the stand-in.
+    """
+    table = recipe.table("judge")
+    if table["base_url"]:
+        return None
+    if table["script"]:
+        return serve.scripted(str(table["script"]), first_bias=float(table["first_bias"]))
+    # "auto": the published judge is quantised, and says itself how.
+    return serve.vllm(str(model), "judge", gpus=site.gpus_per_node, dtype="auto",
+                      max_length=int(table["judge_max_length"]),
+                      seed=recipe.table("eval")["seed"])  # fmt: skip
+
+
+def judge_weights(recipe: Recipe, site: Site) -> Path | None:
+    """The folder of a judge that is served here; None for an endpoint or the stand-in.
+
+    Raises:
+        KitError: it was not fetched, or has changed since.
+    """
+    table = recipe.table("judge")
+    return None if table["base_url"] or table["script"] else judge_folder(recipe, site)
+
+
+def judge_identity(recipe: Recipe) -> str:
+    """What decides the judge's replies, for the record of calls."""
+    table = recipe.table("judge")
+    if table["base_url"]:
+        return f"{table['model']} at {table['base_url']}"
+    if table["script"]:
+        rules = {"key": sha256_file(Path(table["script"])), "first_bias": table["first_bias"]}
+        return f"scripted {digest(rules)}"
+    return f"{table['model']}@{table.get('revision', 'main')}"
+
+
+def endpoint(recipe: Recipe) -> Endpoint:
+    """The judge's endpoint where one is given."""
+    table = recipe.table("judge")
+    return Endpoint(table["base_url"], table["model"], judge_identity(recipe), table["key_env"])
+
+
+def check(recipe: Recipe, site: Site) -> None:
+    """Read what grading will read, before anything is spent on the way there.
+
+    Raises:
+        KitError: a prompt or the canary is missing or broken.
+    """
+    prompts(recipe, site)
+    if judging.judged(recipe) and (frozen := recipe.table("judge")["canary"]):
+        read_canary(Path(frozen))
+
+
+def describe(recipe: Recipe, site: Site) -> list[str]:
+    """Say how answers are had and judged, and why so; nothing where no benchmark is judged.
+
+    Raises:
+        KitError: the protocol is not known, or nobody could judge on this site.
+    """
+    names = judging.judged(recipe)
+    if not names:
+        return []
+    rules, table = protocol(recipe), recipe.table("judge")
+    by = "vLLM" if site.gpus_per_node else "the kit's small server, as there is no GPU"
+    return [
+        f"answers to {', '.join(names)}: from {by}; temperature {rules.temperature:g}, at most "
+        f"{rules.max_tokens:,} tokens, seed {rules.seed}",
+        f"judge: {_who(recipe, site)}; protocol {rules.name}: what cannot be read "
+        + ("makes the benchmark invalid" if rules.strict else "counts as upstream counts it"),
+        _canary_words(table),
+    ]
+
+
+def _who(recipe: Recipe, site: Site) -> str:
+    table = recipe.table("judge")
+    if table["base_url"]:
+        endpoint(recipe).check()
+        key = table["key_env"]
+        said = "set" if os.environ.get(key) else "not set"
+        return f"{table['model']} at {table['base_url']} (key from {key}, {said})"
+    if table["script"]:
+        return "a stand-in that grades by rule, no model (judge.script)"
+    if not site.gpus_per_node:
+        raise KitError(
+            f"nobody can judge {', '.join(judging.judged(recipe))} here",
+            where=f"site {site.name}",
+            cause=f"the judge {table['model']} needs GPUs, and the site has none",
+            fix="--set judge.base_url=URL for one that is served elsewhere, or "
+            f"leave judged benchmarks out: --set eval.benchmarks='{_choice_only(recipe)}'",
+        )
+    return (f"{table['model']}, served by vLLM on the {site.gpus_per_node} GPUs of a node once the "
+            "answers are there")  # fmt: skip
+
+
+def _choice_only(recipe: Recipe) -> str:
+    import json
+
+    names = recipe.table("eval")["benchmarks"]
+    return json.dumps([n for n in names if kinds.kind(n) == kinds.CHOICE])
+
+
+def _canary_words(table: dict[str, Any]) -> str:
+    if not table["canary"]:
+        return ("canary: none, as no grades of this judge are frozen yet (mfo canary RUN freezes "
+                "some); that the judge is the published one is then not shown")  # fmt: skip
+    return (
+        f"canary: {Path(table['canary']).name}, at most {table['canary_margin']:g} points of drift"
+    )

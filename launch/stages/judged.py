@@ -1,0 +1,267 @@
+"""The part of stage evaluate that a judge decides: HealthBench and Auto-MOOVE.
+
+First every model answers, one server after the other, with all benchmarks queued to it; then the
+judge's canary sings, and the judge goes through the answers. Every request and reply is a line of
+evaluate/calls/*.jsonl, by content: after a kill, what was answered is not asked again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from checks.benchmarks import canary, healthbench, kinds, moove, moove_scores
+from checks.benchmarks.client import Call, Client, Progress, Reply
+from checks.benchmarks.details import details
+from checks.items import Item, write_items
+from launch.files import digest, sha256_file, write_json
+from launch.stages import graders
+from launch.stages.serve import ServedClient, Server, Serving
+
+if TYPE_CHECKING:
+    from launch.run import Run
+
+BASE, TRAINED = "base", "trained"
+#: Seconds between two lines of progress in the log, and between two writes of progress.json.
+SAY_S, SHOW_S = 15.0, 1.0
+Answers = dict[str, dict[str, list[Reply]]]
+
+
+def execute(
+    run: Run, models: Mapping[str, Path], names: Mapping[str, Path], identities: Mapping[str, str]
+) -> tuple[dict[Path, str | None], dict[str, Any]]:
+    """Answer, grade and judge; gives the files that it wrote, and numbers by model.
+
+    Args:
+        run: whose recipe and folders.
+        models: folders of weights, by what they are called.
+        names: files of the judged benchmarks, by name.
+        identities: what decides each model's answers.
+
+    Returns:
+        The files, and {"trained": {benchmark: {"items", "of", "score", "unparsed", "sha256",
+        "seconds", "problem"}}, "base": …, "judged": the record of how it was done}.
+    """
+    return _Judged(run, models, names, identities).execute()
+
+
+class _Judged:
+    def __init__(
+        self, run: Run, models: Mapping[str, Path], names: Mapping[str, Path],
+        identities: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        self.run, self.models, self.identities = run, models, identities
+        self.recipe, self.site = run.recipe, run.site
+        self.folder = run.folder("evaluate")
+        self.calls = self.folder / "calls"
+        self.calls.mkdir(parents=True, exist_ok=True)
+        self.protocol = graders.protocol(self.recipe)
+        self.prompts = graders.prompts(self.recipe, self.site)
+        self.table = self.recipe.table("eval")
+        self.names = dict(names)
+        # Everything is read before a server is started: a broken file should not cost its loading.
+        self.sets = {name: self._read(name, path) for name, path in names.items()}
+        self.record: dict[str, Any] = {"servers": {}, "benchmarks": {}}
+
+    def execute(self) -> tuple[dict[Path, str | None], dict[str, Any]]:
+        answers = {which: self._answer(which) for which in self.models}
+        summary: dict[str, Any] = {which: {} for which in self.models}
+        files: dict[Path, str | None] = {}
+        with self._judge() as client:
+            problem = self._sing(client)
+            for name in self.names:
+                for which in self._graded(name):
+                    began = time.monotonic()
+                    found = [] if problem else self._items(client, which, name, answers)
+                    path = self.run.items_of(which) / f"{name}.jsonl"
+                    path.unlink(missing_ok=True)
+                    if found:
+                        write_items(path, found)
+                        files[path] = None
+                    summary[which][name] = self._numbers(which, name, found, problem, began)
+        for file in sorted(self.calls.glob("*.jsonl")):
+            files[file] = None
+        return files, {**summary, "judged": self._record()}
+
+    def _read(self, name: str, path: Path) -> tuple[list[Any], int]:
+        """Give the drawn items, and how many there are."""
+        if kinds.kind(name) == kinds.RUBRIC:
+            found: list[Any] = list(healthbench.read_conversations(path))
+        else:
+            found, doubled = moove.read_vignettes(path)
+            if doubled:
+                self._say(f"{name}: {doubled:,} rows repeat a vignette and are left out")
+        return kinds.draw(found, self.table["limit"], self.table["seed"], name), len(found)
+
+    def _graded(self, name: str) -> list[str]:
+        """Whose answers to a benchmark get a score; of comparisons only the trained model's."""
+        if kinds.kind(name) == kinds.RUBRIC and self.table["base"]:
+            return list(self.models)
+        return [TRAINED]
+
+    # --- answers ----------------------------------------------------------------------------------
+    def _answer(self, which: str) -> dict[str, list[Reply]]:
+        """Have a model answer every benchmark that needs it; a server is started if one does."""
+        wanted = {
+            name: [self._call(name, one) for one in found]
+            for name, (found, _) in self.sets.items()
+            if which in self._graded(name) or kinds.kind(name) == kinds.PAIRS
+        }
+        serving = graders.model_server(self.recipe, self.site, self.models[which], which)
+        every = [call for calls in wanted.values() for call in calls]
+        server = Server(serving, self.folder, self._say)
+        client = ServedClient(server, self.identities[which], self.calls / f"{which}.jsonl",
+                              concurrency=self._at_once())  # fmt: skip
+        if all(client.key(call) in client.known for call in every):
+            self._say(f"{which}: all {len(every):,} answers are here already")
+            return {name: client.ask(calls) for name, calls in wanted.items()}
+        out = {}
+        with self._served(serving, server):
+            client.moved()
+            for name, calls in wanted.items():
+                client.tell = self._teller(which, name, "answering")
+                out[name] = client.ask(calls)
+                cut = sum(reply.cut for reply in out[name])
+                self._say(f"{which} has answered {name}: {len(calls):,} replies, {cut:,} of them "
+                          f"cut at {self.protocol.max_tokens:,} tokens")  # fmt: skip
+        return out
+
+    def _call(self, name: str, one: Any) -> Call:
+        rubric = kinds.kind(name) == kinds.RUBRIC
+        messages = list(one.messages) if rubric else [{"role": "user", "content": one.prompt}]
+        return Call(messages, self.protocol.temperature, self.protocol.max_tokens,
+                    self.protocol.seed, label=f"{name} {one.id}")  # fmt: skip
+
+    def _at_once(self) -> int:
+        return int(self.recipe.table("judge")["concurrency"])
+
+    # --- the judge --------------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def _judge(self) -> Iterator[Client]:
+        record = self.calls / "judge.jsonl"
+        weights = graders.judge_weights(self.recipe, self.site)
+        serving = graders.judge_server(self.recipe, self.site, weights)
+        if serving is None:
+            yield Client(graders.endpoint(self.recipe), record, concurrency=self._at_once())
+            return
+        server = Server(serving, self.folder, self._say)
+        identity = graders.judge_identity(self.recipe)
+        with self._served(serving, server):
+            yield ServedClient(server, identity, record, concurrency=self._at_once())
+
+    def _sing(self, client: Client) -> str:
+        table = self.recipe.table("judge")
+        if not table["canary"]:
+            return ""
+        client.tell = self._teller("judge", "canary", "grading")
+        frozen = canary.read_canary(Path(table["canary"]))
+        margin = float(table["canary_margin"])
+        found = canary.sing(frozen, client, self.prompts.grader, self.protocol, margin)
+        self.record["canary"] = found
+        self._say(f"canary: {found['changed']:,} of {found['n']:,} frozen grades differ, "
+                  f"{found['unread']:,} could not be read: {found['drift']:.1f} points of drift, "
+                  f"{found['margin']:g} are allowed")  # fmt: skip
+        return str(found["problem"])
+
+    def _items(self, client: Client, which: str, name: str, answers: Answers) -> list[Item]:
+        client.tell = self._teller(which, name, "judging")
+        found, _ = self.sets[name]
+        ours = answers[which][name]
+        if kinds.kind(name) == kinds.RUBRIC:
+            graded = healthbench.grade(
+                found, [(r.text, r.cut) for r in ours], client, self.prompts.grader, self.protocol
+            )
+            return [healthbench.to_item(one, name, self.protocol) for one in graded]
+        return self._pairs(client, name, found, ours, answers[BASE][name])
+
+    def _pairs(
+        self, client: Client, name: str, found: list[Any], ours: list[Reply], theirs: list[Reply]
+    ) -> list[Item]:
+        prompt, rules = self.prompts.pairs, self.protocol
+        mine, other = [r.text for r in ours], [r.text for r in theirs]
+        judgements = moove.judge_pairs(found, mine, other, client, prompt, rules)
+        items = moove_scores.to_items(found, mine, other, judgements, name, rules)
+        voted = [one for one in found if one.vote is not None]
+        if voted:
+            # People voted on two answers of their own: how the judge rules on those is agreement.
+            firsts, seconds = zip(*(one.answers for one in voted), strict=True)
+            own = moove.judge_pairs(voted, firsts, seconds, client, prompt, rules)
+            items = [
+                moove_scores.with_vote(i, one, own) for i, one in zip(items, found, strict=True)
+            ]
+        return items
+
+    # --- what is said and kept --------------------------------------------------------------------
+    def _numbers(
+        self, which: str, name: str, items: list[Item], problem: str, began: float
+    ) -> dict[str, Any]:
+        found, wrong = details(items)
+        if found is not None:
+            self.record["benchmarks"].setdefault(which, {})[name] = found
+        scores = [item.score for item in items if item.score is not None]
+        out = {
+            "items": len(self.sets[name][0]),
+            "of": self.sets[name][1],
+            "score": sum(scores) / len(scores) if scores else None,
+            "unparsed": sum(item.unparsed for item in items),
+            "sha256": sha256_file(self.names[name]),
+            "seconds": round(time.monotonic() - began, 2),
+        }
+        if problem or wrong:
+            out["problem"] = problem or wrong
+        share = "no score" if out["score"] is None else f"{out['score']:.1%}"
+        self._say(f"{which}, {name}: {share} over {out['items']:,} items, {out['seconds']:.0f} s"
+                  + (f"; {out['problem']}" if "problem" in out else ""))  # fmt: skip
+        return out
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "protocol": asdict(self.protocol),
+            "judge": graders.judge_identity(self.recipe),
+            "prompts": self.prompts.sha256,
+            "chat_templates": {w: _template(m) for w, m in self.models.items()},
+            **self.record,
+        }
+
+    @contextlib.contextmanager
+    def _served(self, serving: Serving, server: Server) -> Iterator[None]:
+        with server:
+            yield
+        self.record["servers"][serving.name] = {
+            "command": list(serving.command), "starts": server.starts,
+        }  # fmt: skip
+
+    def _say(self, line: str) -> None:
+        print(line, flush=True)
+
+    def _teller(self, which: str, name: str, doing: str) -> Any:
+        """Give what a client tells its progress; it goes to progress.json and into the log."""
+        at = {"said": time.monotonic(), "shown": 0.0}
+
+        def tell(progress: Progress) -> None:
+            now = time.monotonic()
+            done = progress.known + progress.done
+            if now - at["shown"] >= SHOW_S or done == progress.of:
+                at["shown"] = now
+                who = f"{doing} {name}" if which == "judge" else f"{doing} {name}, {which} model"
+                write_json(self.folder / "progress.json", {
+                    "model": which, "benchmark": name, "done": done, "of": progress.of,
+                    "words": f"{who}: {progress.words()}",
+                })  # fmt: skip
+            if now - at["said"] >= SAY_S:
+                at["said"] = now
+                self._say(f"{doing} {name}, {which}: {progress.words()}")
+
+        return tell
+
+
+def _template(model: Path) -> str:
+    """Give the sha256 of a model's chat template, wherever its folder keeps it."""
+    for name in ("chat_template.jinja", "chat_template.json", "tokenizer_config.json"):
+        if (model / name).is_file():
+            return f"{name} {sha256_file(model / name)}"
+    return f"none {digest(None)}"

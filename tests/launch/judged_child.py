@@ -1,0 +1,60 @@
+"""The judged part of stage evaluate in a process of its own, its models replaced by stand-ins.
+
+python judged_child.py evaluate RUN COUNTS      the stage's part; prints its summary as JSON
+python judged_child.py serve PORT NAME COUNTS   a model that knows the key and answers slowly
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from checks.benchmarks.chat_server import Server, end_with_parent
+from launch.recipe import RECIPES
+from launch.run import open_run
+from launch.stages import graders, judged, serve
+from launch.stages.evaluate import benchmark_files
+
+KEY = RECIPES / "smoke" / "judged" / "key.json"
+
+
+def answer(name: str, messages: list[dict[str, str]]) -> str:
+    """Give the right value, and of the base model every third time a wrong one."""
+    facts = json.loads(KEY.read_text())["facts"]
+    asked = messages[-1]["content"]
+    fact = next(f for drug, f in facts.items() if drug in asked)
+    wrong = name == "base" and len(asked) % 3
+    time.sleep(0.03)
+    return f"It is {fact['wrong'][0] if wrong else fact['right']}."
+
+
+def main() -> None:
+    what, place, *rest = sys.argv[1:]
+    if what == "serve":
+        name, counts = rest
+        end_with_parent()
+        count = Path(counts) / name
+        Server(int(place), lambda m: answer(name, m), count).serve_forever()
+    counts = Path(rest[0])
+
+    def model_server(recipe: Any, site: Any, model: Path, name: str) -> serve.Serving:
+        words = (sys.executable, __file__, "serve", "{port}", name, str(counts))
+        return serve.Serving(name, words, 60.0)
+
+    def judge_server(recipe: Any, site: Any, model: Path | None) -> serve.Serving:
+        made = serve.scripted(str(KEY))
+        return serve.Serving("judge", (*made.command, "--count", str(counts / "judge")), 60.0)
+
+    graders.model_server, graders.judge_server = model_server, judge_server
+    run = open_run(Path(place))
+    run.folder("evaluate").mkdir(exist_ok=True)
+    models = {"base": Path("/nowhere"), "trained": Path("/nowhere")}
+    same = {"base": "base-1", "trained": "trained-1"}
+    _, summary = judged.execute(run, models, benchmark_files(run.recipe), same)
+    (run.path / "summary.json").write_text(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()
