@@ -230,7 +230,9 @@ def build(spec: Spec, plan: Plan, out: Path, say: Callable[[str], None]) -> Buil
     sbom, provenance = out / f"{stem}.cdx.json", out / f"{stem}.provenance.json"
     sbom.write_text(evidence.sbom(facts, seen), encoding="utf-8")
     provenance.write_text(evidence.provenance(facts), encoding="utf-8")
-    return Built(found, plan.tag, plan.platform, len(seen), provenance, sbom)
+    return Built(
+        found, plan.tag, plan.platform, len(lock.all(plan.platform.name)), provenance, sbom
+    )
 
 
 def _base_labels(plan: Plan) -> dict[str, str]:

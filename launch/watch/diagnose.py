@@ -100,7 +100,7 @@ RULES = (
          "mfo resume {run}: another port is chosen"),
     Rule("unknown-name", r"Name or service not known|[Tt]emporary failure in name resolution"
          r"|nodename nor servname|gai error",
-         "a node's name is not known on another node",
+         "a node's name is not known, on another node or in its own container",
          "the container needs the site's /etc/hosts or DNS: add it to mounts"),
     Rule("cut-weights", r"SafetensorError|incomplete metadata|header too (large|small)"
          r"|PytorchStreamReader failed", "a file of weights is cut or damaged",

@@ -34,6 +34,7 @@ from containers.spec import ROOM, Spec, load
 
 pytestmark = pytest.mark.images
 HERE = platform.machine()
+LONG = pytest.mark.skipif(not engines.EVERYTHING, reason="minutes long: MFO_IMAGES=all")
 SECRET = "hf_plantedPlantedPlantedPlanted"  # noqa: S105 - no token, only looks like one
 
 
@@ -330,7 +331,8 @@ def test_a_digest_is_what_is_built_from_and_pulled(
         bring.pull(f"{registry}/kit/base@sha256:{'0' * 64}", HERE, target, tls=False)
 
 
-@pytest.mark.skipif(not engines.EVERYTHING, reason="minutes long: MFO_IMAGES=all")
+@LONG
+@pytest.mark.timeout(3000)
 def test_emulated_arm64_builds_and_passes_what_needs_no_gpu(out: Path, tmp_path: Path) -> None:
     if HERE == "aarch64":
         pytest.skip("this machine is aarch64 itself")
@@ -349,7 +351,8 @@ def test_emulated_arm64_builds_and_passes_what_needs_no_gpu(out: Path, tmp_path:
     assert "aarch64, Python 3.11" in done.stdout
 
 
-@pytest.mark.skipif(not engines.EVERYTHING, reason="minutes long: MFO_IMAGES=all")
+@LONG
+@pytest.mark.timeout(3000)
 def test_apptainer_builds_it_and_a_failing_test_leaves_no_file(
     built: builder.Built, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
