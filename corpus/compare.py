@@ -101,7 +101,7 @@ class Matcher:
         ids, texts, owners = [], [], []
         for number, line in enumerate(lines):
             try:
-                row = json.loads(line)
+                row = json.loads(line.rstrip())  # a cut line has no end: that is the error then
                 if not isinstance(row, dict):
                     raise TypeError(f"a row is an object, not {type(row).__name__}")
                 read = self.rule.texts(row)

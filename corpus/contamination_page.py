@@ -54,7 +54,8 @@ def show(
     for match in matches:
         number = int(matcher.offsets[match.benchmark]) + match.prompt
         text, prompt = texts[match.text], matcher.prompts[number]
-        mine, theirs = ([], []) if len(text) > LONGEST else matcher.spans(text, number)
+        marked = len(text) <= LONGEST
+        mine, theirs = matcher.spans(text, number) if marked else ([], [])
         out.append(
             {
                 "benchmark": matcher.benchmarks[match.benchmark].name,
@@ -62,11 +63,20 @@ def show(
                 "covered": match.covered,
                 "length": match.length,
                 "share": match.share,
+                "marked": marked,
+                "which": _which(match.text, len(texts)),
                 "row_text": pieces(text, mine),
                 "prompt_text": pieces(prompt, theirs),
             }
         )
     return Shown(identity, place, out)
+
+
+def _which(text: int, texts: int) -> str:
+    """Say which text of a row it is; with several turns the last one is all of them joined."""
+    if texts == 1:
+        return "the user's turn"
+    return "the user's turns joined" if text == texts - 1 else f"the user's turn {text + 1}"
 
 
 def pieces(text: str, spans: Sequence[tuple[int, int]]) -> list[Piece]:

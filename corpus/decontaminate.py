@@ -22,7 +22,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -232,7 +232,9 @@ def _write_reports(out: Path, matcher: Matcher, seen: _Seen, summary: Mapping[st
     for benchmark, report in zip(matcher.benchmarks, reports, strict=True):
         text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
         _write(out / "reports" / f"{benchmark.name}.json", text)
-    _write(out / "contamination.html", render(summary, seen.shown))
+    # The names of repeated ids are known only now.
+    shown = [replace(one, id=name) for one, (_, name, _) in zip(seen.shown, seen.removed)]  # noqa: B905
+    _write(out / "contamination.html", render(summary, shown))
 
 
 def _write(path: Path, text: str) -> None:

@@ -112,7 +112,7 @@ def _facts(run: Run, removed: dict[str, Any]) -> dict[str, Any]:
     found = []
     for name in removed["benchmarks"]:
         report = read_json(out / "reports" / f"{name}.json") or {}
-        found += [f"{row} (stands in {name}, item {item + 1})" for row, item in report.items()]
+        found += [f"{row} (stands in {name}, prompt {item})" for row, item in report.items()]
     more = [f"and {len(found) - NAMED:,} more"] if len(found) > NAMED else []
     return {
         "mode": removed["rule"]["mode"],

@@ -152,7 +152,7 @@ def test_a_prompt_shorter_than_n_matches_as_a_whole(tmp_path: Path, tokenizer: P
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([row(1, "a"), b'{"id": 2, "conv'], "broken JSON.*rows.jsonl:2"),
+        ([row(1, "a"), b'{"id": 2, "conv'], "broken JSON: Unterminated.*rows.jsonl:2"),
         ([row(1, "a"), b"\n", b'{"id": "\xff"}\n'], "broken UTF-8.*rows.jsonl:3"),
         ([b"[1]\n"], "an object, not list"),
         ([b'{"conversations": 3}\n'], "not a list of turns"),
@@ -230,7 +230,17 @@ def test_the_page_marks_what_is_shared_and_escapes_the_rest(
     assert "<i>" not in page
     assert f"<mark>{QUESTION}</mark>" in page
     assert "The first 2 of 3" in page
+    assert page.count("the user&#39;s turn</h4>") == 2
     assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_the_page_names_rows_as_the_reports_do(tmp_path: Path, tokenizer: Path) -> None:
+    rows = [row("same", "a"), row("same", QUESTION), row("turns", QUESTION[:23], QUESTION[24:])]
+    _, _, report = run(tmp_path, tokenizer, rows)
+    page = (tmp_path / "out" / "contamination.html").read_text()
+    assert list(report) == ["same#2", "turns"]
+    assert "<h3>same#2</h3>" in page
+    assert "the user&#39;s turns joined" in page
 
 
 def test_long_stretches_are_shortened_and_it_is_said() -> None:
@@ -283,4 +293,8 @@ def test_a_turn_of_ten_megabytes_is_compared_like_any_other(
     assert [json.loads(line)["id"] for line in kept] == ["clean", "short"]
     page = (tmp_path / "out" / "contamination.html").stat().st_size
     assert page < 100_000  # shown shortened
+    assert (
+        "so long that what is shared is not marked"
+        in (tmp_path / "out" / "contamination.html").read_text()
+    )
     assert summary["removed"] == 1
