@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.counts import account
+from corpus.counts import Count, account
 from corpus.errors import KitError
 from corpus.fetch import Part, Wanted
 from corpus.sources import count_rows
@@ -101,7 +101,8 @@ def lock(
         fetch: brings what is wanted there.
 
     Returns:
-        A line for each thing that was filled in; none where nothing was missing.
+        A line for each thing that was filled in, and for each number of rows that is not the
+        published one but accounted for; none where nothing was missing.
 
     Raises:
         KitError: what stands in the file disagrees with what was fetched; the file is as it was.
@@ -119,8 +120,7 @@ def lock(
     parts = fetch([*(entry.wanted(entry.name) for entry in found), *cards])
     changes: list[tuple[tuple[str, ...], str, Any]] = []
     wrong: list[str] = []
-    for entry in found:
-        _compare(entry, parts, store, changes, wrong)
+    counts = [_compare(entry, parts, store, changes, wrong) for entry in found]
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise KitError(
@@ -129,7 +129,8 @@ def lock(
             cause="what is pinned is never changed by this command, and nothing was written",
             fix="find out why; then delete the line, and lock again",
         )
-    return _write(file, changes) if changes else []
+    said = [str(count) for count in counts if count.published not in (None, count.found)]
+    return said + (_write(file, changes) if changes else [])
 
 
 def _compare(
@@ -138,7 +139,8 @@ def _compare(
     store: Store,
     changes: list[tuple[tuple[str, ...], str, Any]],
     wrong: list[str],
-) -> None:
+) -> Count:
+    """Note what is missing of an entry and what is wrong; gives its rows."""
     path = str(entry.data["path"])
     mine = [p for p in parts if p.wanted.repo == entry.repo and _matches(p, entry)]
     commit = mine[0].commit
@@ -150,10 +152,11 @@ def _compare(
             changes.append((entry.about, "licence", licence))
     folder = store.snapshot(entry.repo, commit)
     rows = sum(count_rows(folder / p.path) for p in mine)
-    if "rows" not in entry.data:
+    count = account(entry.name, rows, entry.data)
+    if count.published is None:
         changes.append((entry.table, "rows", rows))
-    elif not account(entry.name, rows, entry.data).explained:
-        wrong.append(f"{entry.name} has {rows:,} rows, pinned are {entry.data['rows']:,}")
+    elif not count.explained:
+        wrong.append(f"{entry.name} has {rows:,} rows, pinned are {count.published:,}")
     found = {p.path: p.done.sha256 for p in mine if p.done is not None}
     pinned = entry.pins()
     if not pinned:
@@ -164,6 +167,7 @@ def _compare(
         wrong.append(
             f"{entry.name}: {odd} has sha256 {found.get(odd)}, pinned is {pinned.get(odd)}"
         )
+    return count
 
 
 def _matches(part: Part, entry: Entry) -> bool:
@@ -196,6 +200,7 @@ def _write(file: Path, changes: Sequence[tuple[tuple[str, ...], str, Any]]) -> l
         if isinstance(value, dict):
             item = tomlkit.table()
             item.update(value)
+            item.add(tomlkit.nl())
         elif key == "revision" and was:
             item = tomlkit.item(value)
             item.comment(f'"{was}" when it was locked')

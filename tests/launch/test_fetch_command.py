@@ -241,8 +241,9 @@ def test_the_published_corpus_is_counted_where_it_is_fetched(
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     rows = {"curated_qa": 216_719, "synthetic_curated_qa": 214_654, "guidelines_qa": 145_681,
             "synthetic_moove": 24_387}  # fmt: skip
-    spec = recipe.RECIPES / "corpus.toml"
-    (world.recipe / "corpus.toml").write_text(spec.read_text())
+    spec = world.recipe / "corpus.toml"
+    published = (recipe.RECIPES / "corpus.toml").read_text()
+    spec.write_text(published)
 
     def lay_out_all() -> None:
         files = {}
@@ -258,10 +259,15 @@ def test_the_published_corpus_is_counted_where_it_is_fetched(
     assert "curated_qa: 216,719 rows, published 216,546, +173: the rows before" in out
     assert "guidelines_qa: 145,681 rows, as published" in out
     assert "synthetic_moove: 24,387 rows, published 24,465, -78: the rows without the 78" in out
+    code, out, _ = call("corpus", "lock", spec, "--mirror", world.mirror)
+    assert code == 0
+    assert "synthetic_moove: 24,387 rows, published 24,465, -78" in out
+    assert tomllib.loads(spec.read_text())["components"]["synthetic_moove"]["rows"] == 24_465
 
     shutil.rmtree(world.mirror / "hub" / "datasets--EPFLiGHT--fully-open-meditron")
     shutil.rmtree(world.cache)
     rows["guidelines_qa"] -= 1
+    spec.write_text(published)
     lay_out_all()
     code, _, err = call("fetch", world.recipe, "--only", "corpus", "--mirror", world.mirror)
     assert code == 2
