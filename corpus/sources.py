@@ -5,6 +5,7 @@ A corpus file is TOML:
     [corpus]
     repository = "ORG/NAME"      # a data set on the hub; leave it out for files beside this one
     revision = "COMMIT"
+    tokens = 150000000           # optional, of the whole, as published
     [components.NAME]
     path = "data/NAME/train-*.parquet"   # .jsonl or .parquet, a pattern is allowed
     rows = 216546                # optional, checked (corpus.counts), with `note` and `also`
@@ -30,7 +31,7 @@ from corpus.errors import KitError
 from corpus.store import Repo, Store
 
 _KEYS = {
-    "corpus": ("repository", "revision", "licence", "note"),
+    "corpus": ("repository", "revision", "licence", "tokens", "note"),
     "components": ("path", "rows", "sha256", "licence", "note", "also"),
 }
 FETCH = "mfo fetch RECIPE"

@@ -36,8 +36,8 @@ Tab completion: eval "$(_MFO_COMPLETE=bash_source mfo)"  (or zsh_source, fish_so
 PARTS: dict[str, tuple[click.Command, ...]] = {
     "Run": (runs.run, runs.resume, runs.status, runs.logs, runs.compare, runs.cancel,
             runs.diagnose),
-    "Before a run": (recipes.recipes, recipes.recipe, sites.site, sites.doctor, fetching.fetch,
-                     corpus.corpus, images.image),
+    "Before a run": (recipes.recipes, recipes.recipe, recipes.plan, sites.site, sites.doctor,
+                     fetching.fetch, corpus.corpus, images.image),
     "Judge": (verdicts.verify, verdicts.report, verdicts.audit, verdicts.calibrate,
               verdicts.canary),
     "Hand on": (publishing.bundle, publishing.check_bundle, publishing.card, publishing.push,

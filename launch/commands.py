@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 
 def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands: dict[str, Any],
         dry: bool, runs: Path, as_json: bool, *, nodes: int | None = None,
-        detach: bool = False, seeds: int = 1, compare: str | None = None) -> int:  # fmt: skip
+        detach: bool = False, seeds: int = 1, compare: str | None = None,
+        ignore_plan: bool = False) -> int:  # fmt: skip
     """Make a run, or one for each seed, and walk it; gives the exit code.
 
     Args:
         compare: a run whose loss curve is shown beside the new one's.
+        ignore_plan: submit although memory does not fit by the plan.
     """
     from launch import run as run_folder
     from launch import site as sites
-    from launch.preflight import choices
+    from launch.preflight import choices, plan
     from launch.preflight.wanted import fetch_command, freeze, look
     from launch.slurm_commands import shaped
 
@@ -46,6 +48,7 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
         dry_run(recipe, site, decisions, seeds=seeds)
         return 0
     decisions += choices.decide(recipe, site, choices.FULL)
+    decisions += plan.guard(recipe, site, ignore=ignore_plan)
     recipe, tied = freeze(recipe, site, choices.FULL)
     decisions += tied
     choices.check_inputs(recipe, site, choices.FULL)
@@ -107,7 +110,7 @@ def dry_run(recipe: Recipe, site: Site, decisions: list[str], *, seeds: int = 1)
     """Print run.toml, Axolotl's file and the command as a run would use them."""
     import tomli_w
 
-    from launch.preflight import choices, fetch
+    from launch.preflight import choices, fetch, plan
     from launch.run import freeze
     from launch.stages import train
 
@@ -118,6 +121,7 @@ def dry_run(recipe: Recipe, site: Site, decisions: list[str], *, seeds: int = 1)
     )  # fmt: skip
     try:
         decisions = decisions + choices.decide(recipe, site, choices.FULL)
+        decisions += plan.guard(recipe, site)
     except KitError as error:
         decisions = [*decisions, f"NOT RUNNABLE HERE: {error.what}"]
     click.echo("# --- run.toml")

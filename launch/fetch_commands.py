@@ -41,6 +41,8 @@ def fetch(recipe_name: str, site_name: str, mirrors: tuple[str, ...], only: tupl
     console = Console(stderr=as_json, highlight=False)
     asked = wanted.wanted(recipe, only or wanted.PARTS)
     parts = _bring(asked, site.cache_path, mirrors, console, jobs=jobs, update=update)
+    if "model" in (only or wanted.PARTS):
+        wanted.check_model(recipe, site)
     counts = wanted.corpus_counts(recipe, site) if "corpus" in (only or wanted.PARTS) else []
     made: dict[str, str] = {}
     if wanted.from_hub(recipe) and "benchmarks" in (only or wanted.PARTS):

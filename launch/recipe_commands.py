@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from launch import recipe as recipes
 from launch.preflight import dims
 from launch.recipe import RECIPES, Recipe
 from launch.words.options import emit
+
+if TYPE_CHECKING:
+    from launch.preflight.plan_assume import Range
 
 _ABSENT = object()
 
@@ -25,19 +28,40 @@ def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
+#: Where the list's costs are planned: the published run's own cluster and number of GPUs.
+PLANNED_AT = "clariden"
+
+
 def entry(recipe: Recipe) -> dict[str, Any]:
-    """Give one line of the list: name, title, parameters, cost, sharding, twin, status."""
+    """Give one line of the list: name, title, parameters, cost, sharding, variants, status."""
     train, published = recipe.table("train"), recipe.table("published")
+    planned = planned_gpu_hours(recipe)
     return {
         "name": recipe.name,
         "title": recipe.title,
         "parameters": dims.of(recipe).parameters,
         "sharding": "DeepSpeed ZeRO-3" if train.get("deepspeed") else "FSDP2",
         "gpus": recipe.table("shape")["gpus"],
+        "planned_gpu_hours": [planned.low, planned.high] if planned else None,
         "reported_gpu_hours": published.get("gpu_hours"),
         "variants": list(recipes.known_variants(recipe)),
         "status": recipe.data.get("status", ""),
     }
+
+
+def planned_gpu_hours(recipe: Recipe) -> Range | None:
+    """Give the GPU-hours that a recipe takes on its published number of GPUs; None without GPUs."""
+    from dataclasses import replace
+
+    from launch import site as sites
+    from launch.preflight import plan
+
+    gpus = int(recipe.table("shape")["gpus"])
+    if not gpus:
+        return None
+    place = sites.load(PLANNED_AT)
+    nodes = max(1, gpus // place.processes_per_node)
+    return plan.make(recipe, replace(place, nodes=nodes)).chosen.time.gpu_hours
 
 
 def list_all(as_json: bool) -> None:
@@ -47,12 +71,19 @@ def list_all(as_json: bool) -> None:
     if as_json:
         emit(found)
         return
-    click.echo(f"{'recipe':<19}{'size':>7}  {'sharding':<17}{'GPU-hours':<16}status")
+    click.echo(
+        f"{'recipe':<19}{'size':>7}  {'sharding':<17}{'GPU-hours':<11}{'reported':>9}  status"
+    )
     for one in found:
         click.echo(f"{one['name']:<19}{_size(one['parameters']):>7}  {one['sharding']:<17}"
-                   f"{_cost(one):<16}{one['status']}")  # fmt: skip
-    click.echo("\nGPU-hours: reported by a third party; a recipe without GPUs runs on two cores")
-    click.echo("next:  mfo recipe show NAME, mfo recipe diff A B, mfo run NAME --dry-run")
+                   f"{_cost(one)}  {one['status']}")  # fmt: skip
+    click.echo(
+        f"\nGPU-hours: planned for training as published, on the GPUs of {PLANNED_AT}; reported: "
+        "by a third\nparty; a recipe without GPUs runs on two cores, in minutes"
+    )
+    click.echo(
+        "next:  mfo plan NAME, mfo recipe show NAME, mfo recipe diff A B, mfo run NAME --dry-run"
+    )
 
 
 def _size(parameters: int) -> str:
@@ -60,10 +91,9 @@ def _size(parameters: int) -> str:
 
 
 def _cost(one: Mapping[str, Any]) -> str:
-    if not one["gpus"]:
-        return "none"
-    hours = one["reported_gpu_hours"]
-    return "not reported" if hours is None else f"{hours:.0f} reported"
+    planned, reported = one["planned_gpu_hours"], one["reported_gpu_hours"]
+    words = "{:.0f} to {:.0f}".format(*planned) if planned else "none"
+    return f"{words:<11}{'' if reported is None else f'{reported:.0f}':>9}"
 
 
 def show(

@@ -54,6 +54,7 @@ class Site:
         cache: base models and other things that outlive a run.
         environment: set for every stage.
         allreduce_gbps: the site's own reference for doctor, GB/s; 0: none known.
+        hardware: what the planner counts with: the GPU's name, GB/s into a node (plan_assume.py).
         evidence: for each setting "documented", "guess" or "kit" (our own choice).
     """
 
@@ -87,6 +88,7 @@ class Site:
     cache: str = "~/.cache/mfo"
     environment: dict[str, str] = field(default_factory=dict)
     allreduce_gbps: float = 0.0
+    hardware: dict[str, Any] = field(default_factory=dict)
     evidence: dict[str, str] = field(default_factory=dict)
 
     @property

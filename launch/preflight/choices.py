@@ -169,13 +169,15 @@ def check_inputs(recipe: Recipe, site: Site, stages: list[str]) -> None:
     """Read what later stages will read, before an hour of training is spent on their way there.
 
     Raises:
-        KitError: a local base model is not the recipe's, the corpus is not there, a benchmark file
-            is broken or of another schema, or the published table has no such model or benchmark.
+        KitError: a local base model is not the recipe's, the corpus is not there or too small, a
+            benchmark file is broken or of another schema, or the published table has no such model
+            or benchmark.
     """
     from checks.benchmarks import harness
     from checks.tables import load_table
     from corpus import sources
     from launch.preflight.dims import check_folder
+    from launch.preflight.plan_corpus import check_rows
     from launch.stages.corpus import components
     from launch.stages.evaluate import benchmark_files
 
@@ -185,10 +187,13 @@ def check_inputs(recipe: Recipe, site: Site, stages: list[str]) -> None:
         check_folder(recipe, base)
     if "corpus" in stages:
         table = recipe.table("corpus")
-        sources.load(
-            Path(table["sources"]), components(recipe), cache=site.cache_path,
-            revision=table.get("revision"),
-        )  # fmt: skip
+        spec = Path(table["sources"])
+        found = sources.load(
+            spec, components(recipe), cache=site.cache_path, revision=table.get("revision")
+        )
+        if "train" in stages:
+            rows = sum(sources.count_rows(file) for source in found for file in source.files)
+            check_rows(recipe, rows, site.world_size, str(spec))
     table = recipe.table("eval")
     harness.check_protocol(
         **{key: table[key] for key in ("tasks", "extraction", "backend", "pubmedqa")}

@@ -1,4 +1,4 @@
-"""A model's dimensions, and the parameters that follow from them.
+"""A model's dimensions, and what follows from them: parameters and FLOPs.
 
 Read from a Hugging Face config: the recipe's `model.shape` (the published base's dimensions) or,
 for a model that is built here, its `model.config`. The counts are exact: a test builds each tiny
@@ -35,6 +35,8 @@ class Dims:
         architecture: the class.
         vision: parameters of a vision tower and its projector; the corpus is text, so they get no
             gradient, and the recipe freezes them.
+        window, pattern: of Gemma's sliding attention: so many tokens back in all layers but each
+            pattern-th one; 0: full attention everywhere.
     """
 
     kind: str
@@ -48,6 +50,8 @@ class Dims:
     vocabulary: int
     tied: bool
     vision: int = 0
+    window: int = 0
+    pattern: int = 0
 
     @property
     def gated(self) -> bool:
@@ -60,13 +64,18 @@ class Dims:
         return FAMILIES[self.kind][4]
 
     @property
+    def matrices(self) -> int:
+        """Parameters of one layer's matrices: those that FLOPs are counted with."""
+        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        mlp = (3 if self.gated else 2) * self.hidden * self.intermediate
+        return self.hidden * (2 * q + 2 * kv) + mlp
+
+    @property
     def layer(self) -> int:
         """Parameters of one layer."""
         _, norms, qk, more, _ = FAMILIES[self.kind]
-        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        mlp = (3 if self.gated else 2) * self.hidden * self.intermediate
         normed = {"none": 0, "head": 2, "all": self.heads + self.kv_heads}[qk] * self.head_dim
-        return self.hidden * (2 * q + 2 * kv) + mlp + norms * self.hidden + normed + more
+        return self.matrices + norms * self.hidden + normed + more
 
     @property
     def head(self) -> int:
@@ -82,6 +91,33 @@ class Dims:
     def parameters(self) -> int:
         """All parameters, the vision tower's too."""
         return self.text + self.vision
+
+    def attended(self, length: float) -> float:
+        """Give how many tokens a token attends to on average, over all layers together.
+
+        Args:
+            length: of a document in tokens: packed documents do not see each other.
+        """
+        full = length / 2
+        if not self.window or not self.pattern:
+            return self.layers * full
+        near = full if length <= self.window else self.window * (1 - self.window / (2 * length))
+        wide = self.layers // self.pattern
+        return wide * full + (self.layers - wide) * near
+
+    def flops_token(self, length: float, *, twice: bool = False) -> float:
+        """Give the FLOPs that one token costs, forward and backward.
+
+        6 for each weight of a matrix (Kaplan et al. 2020), 12 for each token attended to and each
+        channel of the heads (Chowdhery et al. 2022, appendix B).
+
+        Args:
+            length: of a document in tokens.
+            twice: the layers' forward pass is computed again, as checkpointing does: 8 and 16.
+        """
+        again = 4 / 3 if twice else 1.0
+        attention = 12.0 * self.heads * self.head_dim * self.attended(length)
+        return again * (6.0 * self.layers * self.matrices + attention) + 6.0 * self.head
 
 
 def of(recipe: Recipe) -> Dims:
@@ -145,6 +181,8 @@ def parse(config: Mapping[str, Any]) -> Dims:
         vocabulary=_count(text, "vocab_size"),
         tied=bool(config.get("tie_word_embeddings", kind == "gemma3")),
         vision=_vision(vision, hidden) if vision else 0,
+        window=int(text.get("sliding_window") or 0),
+        pattern=int(text.get("sliding_window_pattern") or 6) if kind == "gemma3" else 0,
     )
 
 

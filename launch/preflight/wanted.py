@@ -25,6 +25,7 @@ from launch import judging
 from launch.errors import ACTIONABLE, CorpusError, KitError, nearest
 from launch.files import digest as digest_json
 from launch.files import read_json, write_json
+from launch.preflight.dims import check_folder
 from launch.preflight.upstream import load_pins, task_files
 from launch.recipe import RECIPES, Recipe
 from launch.site import Site
@@ -107,6 +108,18 @@ def _model(recipe: Recipe) -> tuple[Repo, str] | None:
     if model.get("source") != "hub" or Path(str(model["base"])).expanduser().is_dir():
         return None
     return Repo("model", str(model["base"])), str(model["revision"])
+
+
+def check_model(recipe: Recipe, site: Site) -> None:
+    """Hold the base model that was fetched against the recipe, long before anything is trained.
+
+    Raises:
+        KitError: class, layers, vocabulary or another dimension is not the recipe's.
+    """
+    model = _model(recipe)
+    if model is not None:
+        folder = Store(site.cache_path).verified(*model, MODEL_FILES, fetch_command(recipe, site))
+        check_folder(recipe, folder)
 
 
 def benchmark_entries(recipe: Recipe) -> dict[str, Entry]:

@@ -20,6 +20,7 @@ from launch.cluster import attempt
 from launch.errors import KitError
 from launch.files import digest, sha256_file, write_text
 from launch.preflight import dims, fetch
+from launch.preflight.plan_corpus import check_rows
 from launch.recipe import ROOT, Recipe
 from launch.site import Site
 from launch.stages import checkpoints, envelope
@@ -122,6 +123,8 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     folder = run.folder("train")
     base = fetch.base_model(run.recipe, run.site)
     dims.check_folder(run.recipe, base)
+    if rows := run.facts("corpus").get("rows"):  # fewer than there were, after decontamination
+        check_rows(run.recipe, int(rows), run.site.world_size, str(run.folder("corpus")))
     for line in checkpoints.set_aside_broken(folder / "output"):
         print(f"set aside: {line}", flush=True)
     last = checkpoints.last_whole(folder / "output")

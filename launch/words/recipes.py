@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
-from launch.words.options import JSON, complete_recipes
+from launch.words.options import JSON, RUNS, complete_recipes, complete_sites
 
 
 @click.command()
@@ -59,3 +61,28 @@ def recipe_diff(one: str, other: str, as_json: bool) -> None:
     from launch import recipe_commands
 
     recipe_commands.diff(one, other, as_json)
+
+
+@click.command()
+@click.argument("recipe", shell_complete=complete_recipes)
+@click.option("--site", default="clariden", show_default=True, shell_complete=complete_sites,
+              help="Where it would run.")  # fmt: skip
+@click.option("--nodes", type=click.IntRange(min=1), help="Nodes of the training stage.")
+@SET
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Also write a page (.html) or the scaling curve alone (.svg).")  # fmt: skip
+@RUNS
+@JSON
+def plan(recipe: str, site: str, nodes: int | None, settings: tuple[str, ...], out: Path | None,
+         runs: Path, as_json: bool) -> None:  # fmt: skip
+    """Say whether RECIPE fits, how long it takes and what it costs.
+
+    In ranges, from arithmetic; what is assumed and why: docs/planning.md. Nothing is submitted.
+
+    \b
+    mfo plan gemma-3-27b --site clariden
+    mfo plan olmo-2-32b --site jupiter --nodes 16 --out plan.html
+    """
+    from launch import plan_command
+
+    plan_command.plan(recipe, site, settings, nodes=nodes, runs=runs, out=out, as_json=as_json)

@@ -37,11 +37,14 @@ from launch.words.options import (
 @click.option("--detach", is_flag=True, help="On Slurm: submit and return, do not watch.")
 @click.option("--compare", metavar="RUN", shell_complete=complete_runs,
               help="Then hold its loss curve against RUN's, as mfo compare does.")  # fmt: skip
+@click.option("--ignore-plan", is_flag=True,
+              help="On Slurm: submit although memory does not fit by the plan.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Print what would be run, exactly; run nothing.")
 @RUNS
 @JSON
 def run(recipe: str, site: str, settings: tuple[str, ...], dry_run: bool, runs: Path,
         as_json: bool, nodes: int | None, detach: bool, seeds: int, compare: str | None,
+        ignore_plan: bool,
         **shorthands: Any) -> None:  # fmt: skip
     """Walk a recipe through all its stages to a verdict.
 
@@ -53,7 +56,8 @@ def run(recipe: str, site: str, settings: tuple[str, ...], dry_run: bool, runs: 
     from launch import commands
 
     sys.exit(commands.run(recipe, site, settings, shorthands, dry_run, runs, as_json,
-                          nodes=nodes, detach=detach, seeds=seeds, compare=compare))  # fmt: skip
+                          nodes=nodes, detach=detach, seeds=seeds, compare=compare,
+                          ignore_plan=ignore_plan))  # fmt: skip
 
 
 @click.command()

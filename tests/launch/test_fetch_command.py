@@ -44,6 +44,9 @@ def tokenizer() -> bytes:
     return str(found.to_str()).encode()
 
 
+SHAPE = recipe.RECIPES / "gemma-3-27b" / "shape.json"
+
+
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A recipe whose parts all lie in two local mirrors, and an empty cache."""
@@ -55,7 +58,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     hub = tmp_path / "mirror" / "hub"
     lay_out(hub, "dataset", "org/corpus", A, {"data/one/train-0.parquet": parquet(rows, tmp_path)})
     lay_out(hub, "model", "org/model", B, {
-        "model.safetensors": b"weights", "config.json": b"{}", "tokenizer.json": tokenizer(),
+        "model.safetensors": b"weights", "config.json": SHAPE.read_bytes(),
+        "tokenizer.json": tokenizer(),
         "pytorch_model.bin": b"a pickle is never brought"})  # fmt: skip
     items = [
         {"pubid": n, "question": f"{QUESTION}?", "context": {"contexts": ["text"]},
@@ -117,6 +121,17 @@ def no_sockets(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
     return forbid
+
+
+def test_a_fetch_refuses_another_models_folder(call: Call, world: SimpleNamespace) -> None:
+    file = next(world.mirror.rglob("config.json"))
+    other = json.loads(SHAPE.read_bytes())
+    other["text_config"]["num_hidden_layers"] = 34
+    file.unlink()
+    file.write_text(json.dumps(other))
+    code, _, err = call("fetch", world.recipe, "--mirror", world.mirror, "--only", "model")
+    assert code == 2
+    assert "layers is 34, the recipe has 62" in err
 
 
 def test_after_a_fetch_a_run_works_with_sockets_forbidden(
