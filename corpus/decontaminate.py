@@ -32,6 +32,7 @@ from corpus import memory, tokens
 from corpus.compare import Checked, Match, Matcher, count_prompts
 from corpus.contamination_page import SHOWN, Shown, render, show
 from corpus.errors import KitError
+from corpus.files import sha256_of, write_whole
 from corpus.ngrams import firsts
 from corpus.prompts import Benchmark
 from corpus.rule import MIN_BLOCK, Rule
@@ -204,7 +205,7 @@ def _summarise(
         "repeated_ids": repeated,
         "tokenised": matcher.prefilter_why,
         "rule": {**asdict(matcher.rule), "least_block": MIN_BLOCK},
-        "tokenizer": {"path": str(tokenizer), "sha256": _sha256(tokens.find(tokenizer))},
+        "tokenizer": {"path": str(tokenizer), "sha256": sha256_of(tokens.find(tokenizer))},
         "train": [
             {"file": str(path), **counts}
             for path, counts in zip(train, seen.by_file, strict=True)
@@ -238,14 +239,8 @@ def _write_reports(out: Path, matcher: Matcher, seen: _Seen, summary: Mapping[st
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    half = path.with_name(f".{path.name}.half")
-    try:
-        # Half surrogates may stand in ids; a page or report shows them as question marks.
-        half.write_text(text, encoding="utf-8", errors="replace")
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
+    # Half surrogates may stand in ids; a page or report shows them as question marks.
+    write_whole(path, text, errors="replace")
 
 
 def _remove(path: Path) -> None:
@@ -253,11 +248,6 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -12,12 +12,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from corpus.counts import Count, account
 from corpus.errors import KitError
 from corpus.fetch import Part, Wanted
+from corpus.files import write_whole
 from corpus.sources import count_rows
 from corpus.store import Repo, Store, is_commit
 
@@ -171,8 +173,6 @@ def _compare(
 
 
 def _matches(part: Part, entry: Entry) -> bool:
-    from fnmatch import fnmatch
-
     return fnmatch(part.path, str(entry.data["path"])) and part.wanted.revision == entry.revision
 
 
@@ -207,10 +207,5 @@ def _write(file: Path, changes: Sequence[tuple[tuple[str, ...], str, Any]]) -> l
         place[key] = item
         shown = f"{len(value)} files" if isinstance(value, dict) else value
         said.append(f"{'.'.join(table)}.{key} = {shown}")
-    half = file.with_name(f".{file.name}.half")
-    try:
-        half.write_text(tomlkit.dumps(document), encoding="utf-8")
-        half.replace(file)
-    finally:
-        half.unlink(missing_ok=True)
+    write_whole(file, tomlkit.dumps(document))
     return said

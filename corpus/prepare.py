@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from corpus import sources
 from corpus.counts import account
 from corpus.errors import KitError
+from corpus.files import write_whole
 from corpus.rows import RowError, normalise
 
 #: Bad rows that one error message shows; the rest is counted.
@@ -73,7 +74,7 @@ def prepare(
     total = {key: sum(c[key] for c in components.values()) for key in KEYS}
     summary = {"sha256": digest.hexdigest(), **total, "components": components, "counts": said}
     half.rename(out / "train.jsonl")
-    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    write_whole(out / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
 
 

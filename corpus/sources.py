@@ -18,7 +18,6 @@ read from the cache that `mfo fetch` fills (corpus.store), never from the networ
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from typing import Any
 
 from corpus import counts
 from corpus.errors import KitError
+from corpus.files import sha256_of
 from corpus.store import Repo, Store
 
 _KEYS = {
@@ -165,8 +165,7 @@ def _check_sha256(
             where=str(root),
         )
     for path, file in there.items():
-        with file.open("rb") as bytes_:
-            found = hashlib.file_digest(bytes_, "sha256").hexdigest()
+        found = sha256_of(file)
         if found != expected[path]:
             raise KitError(
                 f"component {name} is not the file that was pinned",

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from corpus.errors import KitError
+from corpus.files import write_whole
 
 KINDS = ("dataset", "model", "github")
 #: Bytes that are hashed or copied at a time.
@@ -141,8 +141,7 @@ class Store:
         """Write down what commit a branch or tag stands for."""
         if not is_commit(revision):
             place = self.folder(repo) / "refs" / check_path(revision)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            _write(place, commit)
+            write_whole(place, commit)
 
     def record(self, repo: Repo, commit: str) -> dict[str, Any]:
         """Give {"patterns": […], "files": {path: {size, sha256, mtime_ns, by}}}; empty if none."""
@@ -170,7 +169,7 @@ class Store:
             known["files"][path] = {**said, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
         known["patterns"] = sorted({*known["patterns"], *patterns})
         text = json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        _write(self._record(repo, commit), text)
+        write_whole(self._record(repo, commit), text)
 
     def _record(self, repo: Repo, commit: str) -> Path:
         return self.folder(repo) / f"fetched-{commit}.json"
@@ -263,14 +262,3 @@ def _as_recorded(path: Path, said: Mapping[str, Any]) -> bool:
     if stat.st_mtime_ns == said.get("mtime_ns"):
         return True
     return digest(path).sha256 == said.get("sha256")
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}.half")
-    try:
-        half.write_text(text, encoding="utf-8")
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
