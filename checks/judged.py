@@ -107,6 +107,7 @@ def _agreement(found: Mapping[str, Any]) -> str:
     said = f"The judge agrees with people on {100 * found['agree']:.0f}% of {found['n']:,} votes"
     if found["kappa"] is None:
         return f"{said}; kappa is not defined, as they do not vary."
-    low, high = found["interval"]
-    kappa = f"{found['kappa']:.2f} ({low:.2f} to {high:.2f})".replace("-", "−")
-    return f"{said}, Cohen's kappa {kappa}."
+    kappa = f"{found['kappa']:.2f}"
+    if found["interval"]:
+        kappa += " ({:.2f} to {:.2f})".format(*found["interval"])
+    return f"{said}, Cohen's kappa {kappa}.".replace("-", "−")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,11 +113,11 @@ def dry_run(recipe: Recipe, site: Site, decisions: list[str], *, seeds: int = 1)
 
     from launch.preflight import choices, fetch, plan
     from launch.run import freeze
-    from launch.stages import train
+    from launch.stages import graders, train
 
-    folder = Path("RUN") / "train"
+    folder, base = Path("RUN") / "train", str(fetch.base_model_path(recipe, site))
     config = train.axolotl_config(
-        recipe, site, base=str(fetch.base_model_path(recipe, site)),
+        recipe, site, base=base,
         train_file=Path("RUN/corpus/train.jsonl"), folder=folder, name="RUN",
     )  # fmt: skip
     try:
@@ -128,6 +129,9 @@ def dry_run(recipe: Recipe, site: Site, decisions: list[str], *, seeds: int = 1)
     click.echo(tomli_w.dumps(freeze(recipe, site, choices.FULL, decisions)))
     click.echo("# --- train/axolotl.yaml")
     click.echo(train.to_yaml(config))
+    for serving in graders.servers(recipe, site, folder / "model", base):
+        click.echo(f"# --- evaluate: the server of {serving.name}, one at a time\n"
+                   f"{shlex.join(serving.command)}")  # fmt: skip
     if site.scheduler == "slurm":
         from launch.slurm_commands import print_scripts
 

@@ -80,7 +80,7 @@ def _graded(item: Item) -> Graded:
 
 
 def _pairs(items: Sequence[Item]) -> tuple[dict[str, Any] | None, str]:
-    judgements = [j for item in items for j in _judgements(item.id, item.extra["rulings"])]
+    judgements = [j for item in items for j in _judgements(_key(item), item.extra["rulings"])]
     lost = sum(item.score is None for item in items)
     if not any(j.ruling for j in judgements):
         return None, _problem([], lost, "ruling")
@@ -88,16 +88,21 @@ def _pairs(items: Sequence[Item]) -> tuple[dict[str, Any] | None, str]:
     wrong = [
         item.id
         for item in items
-        if item.score is not None and abs(item.score - worth.get(item.id, -1.0)) > 1e-9
+        if item.score is not None and abs(item.score - worth.get(_key(item), -1.0)) > 1e-9
     ]
     names = list(dict.fromkeys(name for j in judgements if j.ruling for name in j.ruling.scores))
     found = moove_scores.summarise(judgements, names, _protocol(items))
     out: dict[str, Any] = {"kind": "pairs", **{k: found[k] for k in PAIRS_KEYS}}
     voted = [item for item in items if "vote" in item.extra]
-    sets = [Vignette(i.id, "", ("", ""), i.extra["vote"]) for i in voted]  # type: ignore[arg-type]
-    own = [j for i in voted for j in _judgements(i.id, i.extra.get("vote_rulings", ()))]
+    sets = [Vignette(_key(i), "", ("", ""), i.extra["vote"]) for i in voted]  # type: ignore[arg-type]
+    own = [j for i in voted for j in _judgements(_key(i), i.extra.get("vote_rulings", ()))]
     out["agreement"] = moove_scores.agreement(sets, own) if voted else None
     return out, _problem(wrong, lost, "ruling")
+
+
+def _key(item: Item) -> str:
+    """Tell apart the answers of several trainings to one vignette."""
+    return item.id if item.seed is None else f"{item.id}, seed {item.seed}"
 
 
 def _judgements(identity: str, rows: Any) -> list[Judgement]:
@@ -125,7 +130,7 @@ def _problem(wrong: Sequence[str], lost: int, what: str) -> str:
         )
     if lost:
         return (
-            f"{lost:,} items have no score, because a {what} of theirs could not be read: the "
-            "protocol is strict."
+            f"{lost:,} items have no score, because a {what} of theirs could not be read, such as "
+            "under the protocol strict."
         )
     return ""

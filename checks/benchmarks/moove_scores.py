@@ -231,7 +231,9 @@ def agreement(
     out: dict[str, Any] = {"n": len(votes), "agree": share, "kappa": None, "interval": None}
     chance = float((table.sum(0) * table.sum(1)).sum() / table.sum() ** 2)
     if chance < 1 - 1e-12:
-        found = cohens_kappa(table)
+        with np.errstate(invalid="ignore"):  # a table with empty rows has no variance
+            found = cohens_kappa(table)
+        ends = [float(found.kappa_low), float(found.kappa_upp)]
         out["kappa"] = float(found.kappa)
-        out["interval"] = [float(found.kappa_low), float(found.kappa_upp)]
+        out["interval"] = ends if np.isfinite(ends).all() else None
     return out

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ROLES = {"corpus": "train", "train": "train", "evaluate": "eval", "judge": "eval"}
 #: Stages that need the site's GPUs.
 ON_GPUS = ("train", "evaluate")
+#: Keys of [judge] that name files.
+JUDGE_FILES = ("grader_prompt", "pairs_prompt", "vignettes", "canary", "script")
 DEFAULT_MIN = {"corpus": 120, "train": 720, "evaluate": 360, "judge": 30}
 #: A signal that comes while Python still starts must not end the job; the kit's handler, once it is
 #: there, takes the place of this. (coreutils 8.31 or newer)
@@ -207,6 +209,7 @@ def data_paths(recipe: Recipe) -> list[Path]:
     """Files and folders outside the kit that a recipe reads; the container must see them."""
     given = [recipe.table("model").get("weights"), recipe.table("model").get("base"),
              recipe.table("corpus").get("sources"),
-             recipe.table("eval").get("benchmark_files")]  # fmt: skip
+             recipe.table("eval").get("benchmark_files"),
+             *(recipe.table("judge").get(key) for key in JUDGE_FILES)]  # fmt: skip
     found = [Path(str(g)) for g in given if g and str(g).startswith("/")]
     return [p if p.is_dir() else p.parent for p in found]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from checks.benchmarks import kinds
+from launch import judging, tracking
 from launch import recipe as recipes
-from launch import tracking
 from launch.cluster.script import minutes
 from launch.errors import KitError
 from launch.recipe import Recipe
@@ -19,7 +19,7 @@ from launch.stages.train import accumulation
 
 FULL = ["corpus", "train", "evaluate", "judge"]
 #: What each stage imports; looked for before a run is made, because training comes first.
-NEEDS = {"train": ["torch", "axolotl"], "evaluate": ["torch", "lm_eval", "openai"]}
+NEEDS = {"train": ["torch", "axolotl"], "evaluate": ["torch", "lm_eval"]}
 #: Below this a run is refused: the smoke recipe writes about a tenth of it.
 LEAST_FREE = 2**30
 
@@ -119,6 +119,8 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
         needs = list(NEEDS.get(stage, []))
         if stage == "train" and recipe.table("train").get("deepspeed"):
             needs.append("deepspeed")
+        if stage == "evaluate" and judging.judged(recipe):
+            needs.append("openai")
         for package in needs if site.runtime == "none" else []:
             if find_spec(package) is None:
                 extra = {"axolotl": "train", "deepspeed": "train,zero3"}.get(package, "eval")

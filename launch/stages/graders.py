@@ -127,6 +127,25 @@ def judge_server(recipe: Recipe, site: Site, model: Path | None) -> serve.Servin
                       seed=recipe.table("eval")["seed"])  # fmt: skip
 
 
+def servers(recipe: Recipe, site: Site, weights: Path, base: Path | str) -> list[serve.Serving]:
+    """Every server of stage evaluate in the order in which they are started, for people to read.
+
+    Args:
+        recipe: whose models.
+        site: where.
+        weights: the trained model's folder.
+        base: the base model's folder, or its name while it is not fetched.
+    """
+    if not judging.judged(recipe):
+        return []
+    models = {"trained": weights}
+    if recipe.table("eval")["base"] or judging.compared(recipe):
+        models = {"base": Path(base), **models}
+    out = [model_server(recipe, site, folder, name) for name, folder in models.items()]
+    judge = judge_server(recipe, site, Path(str(recipe.table("judge")["model"])))
+    return [*out, judge] if judge else out
+
+
 def judge_weights(recipe: Recipe, site: Site) -> Path | None:
     """The folder of a judge that is served here; None for an endpoint or the stand-in.
 
