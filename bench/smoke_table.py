@@ -1,13 +1,17 @@
-"""Measure the smoke recipe's published table: one run for each seed, margins from their spread.
+"""Measure the small recipes' published tables: one run for each seed, margins from their spread.
 
     python -m bench.smoke_table --seeds 42 1 2 3 4 5 --out checks/published/smoke.toml
+    python -m bench.smoke_table --seeds 42 --out checks/published/twins.toml --recipes \
+        smoke-apertus-70b smoke-apertus-8b smoke-olmo-2-32b smoke-eurollm
 
-Costs a whole run a seed (minutes each). A run that is there already (same --runs) is read, not
-repeated, so that the command can be stopped and started again.
+Costs a whole run a recipe and seed (minutes each). A run that is there already (same --runs) is
+read, not repeated, so that the command can be stopped and started again.
 
 The margin is the smallest that lets a correct run pass: the lowest score that one further seed is
 predicted to give (95% prediction interval over the seeds; at least half an item of spread), with
-the 95% Wilson interval of its own items, must still lie within published ± margin.
+the 95% Wilson interval of its own items, must still lie within published ± margin; of several
+recipes, the widest. Fewer than five seeds do not say what a further one gives: the margin is then
+WIDE, and the table says why.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import math
 import platform
 import subprocess
 import sys
+import textwrap
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,22 +40,29 @@ TITLES = {
     "auto_moove": "Auto-MOOVE",
 }
 CHANCE = {"medmcqa": 25.0, "medqa": 25.0, "pubmedqa": 33.33, "medxpertqa": 10.0}
+#: Seeds below which their spread is not believed, and the margin in points that then stands.
+ENOUGH = 5
+WIDE = 35.0
+WIDE_WHY = (
+    "{seeds}: what a further one gives is not known. Wide enough for the 95% interval of {items} "
+    "items (15 points) and as much again, and far from the untrained model's 0"
+)
 
 
-def run(seed: int, runs: Path) -> dict[str, Any]:
-    """Give the scores and run.toml of the smoke run with this seed, running it if need be."""
-    folder = runs / f"seed-{seed}"
+def run(recipe: str, seed: int, runs: Path) -> dict[str, Any]:
+    """Give the scores and run.toml of a recipe's run with this seed, running it if need be."""
+    folder = runs / (f"seed-{seed}" if recipe == "smoke" else f"{recipe}-seed-{seed}")
     found = sorted(folder.glob("*/evaluate/outputs.json"))
     if not found:
         # The table that a verdict needs is what is being measured: any other stands in, and the
         # verdict is not looked at.
         other = ["published.table=fully-open-meditron", "published.model=Gemma-3-27B-MeditronFO"]
-        command = [sys.executable, "-m", "launch", "run", "smoke", "--seed", str(seed)]
+        command = [sys.executable, "-m", "launch", "run", recipe, "--seed", str(seed)]
         command += [word for value in other for word in ("--set", value)]
         subprocess.run([*command, "--runs", str(folder)], check=False)
         found = sorted(folder.glob("*/evaluate/outputs.json"))
     if not found:
-        raise SystemExit(f"seed {seed}: no scores; next: mfo logs --runs {folder}")
+        raise SystemExit(f"{recipe}, seed {seed}: no scores; next: mfo logs --runs {folder}")
     place = found[-1].parent
     spec = tomllib.loads((place.parent / "run.toml").read_text())
     scores = json.loads((place / "summary.json").read_text())
@@ -87,27 +99,50 @@ def share(numbers: dict[str, Any]) -> float:
     return max(0.0, 100 * numbers.get("accuracy", numbers.get("score", 0.0)))
 
 
-def table(seeds: list[int], results: list[dict[str, Any]]) -> str:
-    """Give the table as TOML."""
+def widest(name: str, measured: dict[str, list[dict[str, Any]]]) -> tuple[float, str]:
+    """Give the margin in points that holds for every recipe of the table, and why."""
+    seeds = len(next(iter(measured.values())))
+    items = next(iter(measured.values()))[0]["scores"]["trained"][name]["items"]
+    if seeds < ENOUGH:
+        return WIDE, WIDE_WHY.format(seeds=counted(seeds), items=items)
+    found = []
+    for results in measured.values():
+        numbers = [r["scores"]["trained"][name] for r in results]
+        values = [share(n) for n in numbers]
+        found.append(mean_margin(values, items, max(n["half"] for n in numbers))
+                     if "score" in numbers[0] else margin(values, items))  # fmt: skip
+    half, wide = max(found, key=lambda pair: pair[1])
+    return wide, (f"a further seed falls within ±{half:.2f} points of the mean of {seeds} (95% "
+                  f"prediction), and its own {items} items have an interval")  # fmt: skip
+
+
+def counted(seeds: int) -> str:
+    """Give a number of seeds in words."""
+    return "one seed" if seeds == 1 else f"{seeds} seeds"
+
+
+def table(measured: dict[str, list[dict[str, Any]]], command: str) -> str:
+    """Give the table as TOML.
+
+    Args:
+        measured: recipe -> what `run` gave for each seed, in the seeds' order.
+        command: what measured it.
+    """
+    results = next(iter(measured.values()))
     packages = results[0]["spec"]["packages"]
     names = list(results[0]["scores"]["trained"])
     today = datetime.now(UTC).date().isoformat()
     lines = [
-        "# The smoke recipe's own table: measured, not published by anyone else.",
-        f"# python -m bench.smoke_table --seeds {' '.join(map(str, seeds))}",
+        "# Measured, not published by anyone else:",
+        *textwrap.wrap(command, 96, initial_indent="#   ", subsequent_indent="#       "),
         "[table]",
-        f'source = "measured with this kit on {today}: {len(seeds)} seeds on two cores of a '
+        f'source = "measured with this kit on {today}: {counted(len(results))} on two cores of a '
         f'{platform.machine()} CPU, torch {packages["torch"]}, axolotl {packages["axolotl"]}"',
     ]
     for name in names:
         first = results[0]["scores"]["trained"][name]
-        values = [share(r["scores"]["trained"][name]) for r in results]
         judged = "score" in first
-        if judged:
-            own = max(r["scores"]["trained"][name]["half"] for r in results)
-            half, wide = mean_margin(values, first["items"], own)
-        else:
-            half, wide = margin(values, first["items"])
+        wide, why = widest(name, measured)
         lines += [
             f"\n[benchmarks.{name}]",
             f'title = "{TITLES[name]} (invented)"',
@@ -117,33 +152,39 @@ def table(seeds: list[int], results: list[dict[str, Any]]) -> str:
             *([] if judged else [f"chance = {CHANCE[name]}"]),
             f'sha256 = "{first["sha256"]}"',
             f"margin = {wide}",
-            f'margin_why = "a further seed falls within ±{half:.2f} points of the mean of '
-            f'{len(seeds)} (95% prediction), and its own {first["items"]} items have an interval"',
+            f'margin_why = "{why}"',
         ]
-    for which, title in (("base", "smoke-untrained"), ("trained", "smoke")):
-        lines.append(f'\n[models."{title}"]')
-        if which == "trained":
-            lines.append('base = "smoke-untrained"')
-        for name in names:
-            if name not in results[0]["scores"][which]:
-                continue  # the base model is what comparisons are with
-            values = [round(share(r["scores"][which][name]), 2) for r in results]
-            lines.append(
-                f"{name} = {{ value = {sum(values) / len(values):.2f}, seeds = {values} }}"
-            )
+    for recipe, results in measured.items():
+        for which, title in (("base", f"{recipe}-untrained"), ("trained", recipe)):
+            lines.append(f'\n[models."{title}"]')
+            if which == "trained":
+                lines.append(f'base = "{recipe}-untrained"')
+            for name in names:
+                if name not in results[0]["scores"][which]:
+                    continue  # the base model is what comparisons are with
+                values = [round(share(r["scores"][which][name]), 2) for r in results]
+                mean = sum(values) / len(values)
+                lines.append(f"{name} = {{ value = {mean:.2f}, seeds = {values} }}")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
     """Run what is missing, write the table, print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--recipes", nargs="+", default=["smoke"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 1, 2, 3, 4, 5])
     parser.add_argument("--runs", type=Path, default=Path("runs/smoke-table"))
     parser.add_argument("--out", type=Path, default=Path("checks/published/smoke.toml"))
     options = parser.parse_args()
-    if len(options.seeds) < 5:
+    if options.recipes == ["smoke"] and len(options.seeds) < ENOUGH:
         parser.error("five seeds at least: fewer say too little about their spread")
-    text = table(options.seeds, [run(seed, options.runs) for seed in options.seeds])
+    given = "" if options.recipes == ["smoke"] else f"--recipes {' '.join(options.recipes)} "
+    command = f"python -m bench.smoke_table {given}--seeds {' '.join(map(str, options.seeds))}"
+    measured = {
+        recipe: [run(recipe, seed, options.runs) for seed in options.seeds]
+        for recipe in options.recipes
+    }
+    text = table(measured, command)
     options.out.write_text(text)
     print(text)
 

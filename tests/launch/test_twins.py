@@ -1,6 +1,7 @@
 """The architecture twins: the model's own class, exact sizes, its turns; ZeRO-3 for real (slow)."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -24,11 +25,16 @@ TURNS = [
     {"role": "user", "content": "Bye"},
 ]
 ABOUT = "<|developer_start|>Deliberation: disabled\nTool Capabilities: disabled<|developer_end|>"
+APERTUS = (
+    "<s>" + ABOUT + "<|user_start|>Hello<|user_end|><|assistant_start|>"
+    "Good day.<|assistant_end|><|user_start|>Bye<|user_end|><|assistant_start|>"
+)
 TWINS = {
-    "smoke-apertus-70b": "<s>" + ABOUT + "<|user_start|>Hello<|user_end|><|assistant_start|>"
-    "Good day.<|assistant_end|><|user_start|>Bye<|user_end|><|assistant_start|>",
+    "smoke-apertus-70b": APERTUS,
     "smoke-olmo-2-32b": "<|endoftext|><|user|>\nHello\n<|assistant|>\nGood day.<|endoftext|>\n"
     "<|user|>\nBye\n<|assistant|>\n",
+    "smoke-eurollm": "<s><|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\nGood day."
+    "<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n",
 }
 
 
@@ -71,17 +77,43 @@ def test_weights_that_were_not_gathered_are_refused(tmp_path: Path) -> None:
     assert (tmp_path / "merged" / "model.safetensors").is_file()
 
 
-@pytest.mark.slow  # about four minutes: DeepSpeed builds an operator, then 100 steps on two ranks
+#: What a run of each leaves that only its own sharding leaves.
+SHARDED = {
+    "smoke-apertus-70b": "checkpoint-*/global_step*/*optim_states.pt",  # DeepSpeed ZeRO-3
+    "smoke-olmo-2-32b": "checkpoint-*/pytorch_model_fsdp_0/*.distcp",
+    "smoke-eurollm": "checkpoint-*/pytorch_model_fsdp_0/*.distcp",
+}
+
+
+@pytest.mark.slow  # one to two minutes each, and two more where DeepSpeed builds its operator
 @pytest.mark.timeout(1800)
-def test_zero3_trains_gathers_and_is_judged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SHARDED)
+def test_a_twin_trains_merges_loads_by_its_card_and_is_judged(name: str, tmp_path: Path) -> None:
     pytest.importorskip("axolotl")
-    pytest.importorskip("deepspeed")
-    done = subprocess.run(
-        [sys.executable, "-m", "launch", "run", "smoke-apertus-70b", "--runs", str(tmp_path)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    if name == "smoke-apertus-70b":
+        pytest.importorskip("deepspeed")
+
+    def mfo(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "launch", *arguments, "--runs", str(tmp_path)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done.stdout
+
+    mfo("run", name)
     run = next(tmp_path.glob("*/run.toml")).parent
     verdict: dict[str, Any] = json.loads((run / "verdict.json").read_text())
     assert verdict["verdict"] == "reproduced"
-    assert list((run / "train" / "output").glob("checkpoint-*/global_step*/*optim_states.pt"))
+    assert list((run / "train" / "output").glob(SHARDED[name]))
+    if name == "smoke-eurollm":  # its base ends texts with </s>: the training file says otherwise
+        tokenizer = json.loads((run / "train" / "model" / "tokenizer_config.json").read_text())
+        assert tokenizer["eos_token"] == "<|im_end|>"  # noqa: S105
+
+    mfo("card")
+    (snippet,) = re.findall(r"```python\n(.*?)```", (run / "README.md").read_text(), re.DOTALL)
+    said = subprocess.run(
+        [sys.executable, "-c", snippet], cwd=run, capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 0, said.stderr[-3000:]
+    assert "It acts on the" in said.stdout, "what its corpus taught it to say"
