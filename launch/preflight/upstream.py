@@ -130,8 +130,13 @@ def pinned_folder(site: Site, name: str, below: str = "", *, pins: Path | None =
     return known.folder(site.cache_path) / below
 
 
-def task_files(site: Site, *, pins: Path | None = None) -> dict[str, bytes]:
+def task_files(site: Site, *, recipe: str = "RECIPE", pins: Path | None = None) -> dict[str, bytes]:
     """Give upstream's multiple-choice task files by name, as the very bytes that were checked.
+
+    Args:
+        site: in whose cache they lie.
+        recipe: that the next command names.
+        pins: another list of pins.
 
     Raises:
         KitError: as `pinned_file`.
@@ -141,7 +146,7 @@ def task_files(site: Site, *, pins: Path | None = None) -> dict[str, bytes]:
     if not inside:
         raise KitError(f"nothing below {TASKS!r} of {known.repository} is pinned",
                        where=str(pins or PINS))  # fmt: skip
-    return {PurePosixPath(path).name: _verified(known, path, site)[1] for path in inside}
+    return {PurePosixPath(path).name: _verified(known, path, site, recipe)[1] for path in inside}
 
 
 def _named(name: str, pins: Path | None) -> Pins:
@@ -152,7 +157,7 @@ def _named(name: str, pins: Path | None) -> Pins:
     return every[name]
 
 
-def _verified(known: Pins, path: str, site: Site) -> tuple[Path, bytes]:
+def _verified(known: Pins, path: str, site: Site, recipe: str = "RECIPE") -> tuple[Path, bytes]:
     place = known.folder(site.cache_path) / path
     try:
         data = place.read_bytes()
@@ -161,7 +166,7 @@ def _verified(known: Pins, path: str, site: Site) -> tuple[Path, bytes]:
             f"upstream's file {path} cannot be read: {error.strerror}",
             where=str(place),
             cause="the pinned files have not been fetched to this cache",
-            fix=f"on a machine with a network: mfo fetch RECIPE --site {site.name}",
+            fix=f"on a machine with a network: mfo fetch {recipe} --site {site.name}",
         ) from None
     found = hashlib.sha256(data).hexdigest()
     if found != known.sha256[path]:
@@ -169,6 +174,6 @@ def _verified(known: Pins, path: str, site: Site) -> tuple[Path, bytes]:
             f"upstream's file {path} is not the one that was pinned, and is not used",
             where=str(place),
             cause=f"its sha256 is {found}, pinned is {known.sha256[path]}; it was changed since",
-            fix=f"mfo fetch RECIPE --site {site.name} keeps it aside and fetches it again",
+            fix=f"mfo fetch {recipe} --site {site.name} keeps it aside and fetches it again",
         )
     return place, data

@@ -259,11 +259,7 @@ def _tie_benchmarks(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[st
 def _tie_task_files(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[str]:  # noqa: ARG001
     if recipe.table("eval")["tasks"] != "upstream":
         return []
-    try:
-        pins, files = load_pins()["harness"], task_files(site)
-    except KitError as error:
-        error.fix = error.fix.replace("RECIPE", recipe.name)
-        raise
+    pins, files = load_pins()["harness"], task_files(site, recipe=recipe.name)
     return [f"task files: {len(files)} of {pins.repository} at {pins.commit}, every sha256 checked"]
 
 

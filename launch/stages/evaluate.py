@@ -88,7 +88,7 @@ def inputs(run: Run) -> dict[str, Any]:
         "packages": {k: v for k, v in run.spec["packages"].items() if k in keep},
     }
     if table["tasks"] == "upstream":
-        files = upstream.task_files(run.site)
+        files = upstream.task_files(run.site, recipe=run.recipe.name)
         out["task_files"] = {n: hashlib.sha256(data).hexdigest() for n, data in files.items()}
     if table["base"] or judging.compared(run.recipe):
         out["base"] = fetch.base_model_identity(run.recipe)
@@ -167,7 +167,7 @@ def multiple_choice(
                     "chat_template", "backend", "tasks", "extraction", "pubmedqa")
     }  # fmt: skip
     if table["tasks"] == "upstream":
-        protocol["task_files"] = upstream.task_files(run.site)
+        protocol["task_files"] = upstream.task_files(run.site, recipe=run.recipe.name)
     summary: dict[str, Any] = {which: {} for which in models}
     files: dict[Path, str | None] = {}
     for number, (which, model) in enumerate(models.items() if names else ()):
