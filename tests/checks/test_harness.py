@@ -218,6 +218,17 @@ def test_ifeval_without_its_data_is_refused_before_anything_is_generated(
         suites.read("ifeval", path)
 
 
+def test_a_machine_without_the_harness_checks_what_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suites, "find_spec", lambda _: None)
+    path = write(tmp_path / "ifeval.jsonl", ifeval(1, ("no:such", {})))
+    assert list(suites.read("ifeval", path).rows) == ["1"]
+    write(path, {**ifeval(1, ("no:such", {})), "kwargs": [{}, {}]})
+    with pytest.raises(KitError, match="differ in length"):
+        suites.read("ifeval", path)
+
+
 @pytest.mark.usefixtures("punkt")
 @pytest.mark.parametrize(
     ("name", "row", "says"),
