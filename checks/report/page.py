@@ -80,6 +80,11 @@ def write_report(
         facts=list(_flat(verdict["provenance"])),
         decisions=[str(note) for note in verdict["provenance"].get("notes", [])],
         margins=_margins(rows),
+        rules={
+            variant["name"]: variant["about"]
+            for one in verdict.get("sensitivity", ())
+            for variant in one["variants"]
+        },
         judged=[_judged(row) for row in rows if row.get("judged")],
     )
     target = Path(out_dir) / "index.html"

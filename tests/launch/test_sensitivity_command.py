@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from finished import finished_run
 
+from checks.bundle import compare
 from launch.run import Run
 
 Call = Callable[..., tuple[int, str, str]]
@@ -36,6 +37,12 @@ def test_a_run_says_how_its_answers_could_have_been_read(run: Run, call: Call) -
     call("report", run.name, "--runs", runs)
     page = (run.path / "report" / "index.html").read_text()
     assert "How the answers are read" in page
+    assert "<b>published</b>: the first match of upstream" in page
+    held = compare({k: v for k, v in verdict.items() if k != "sensitivity"}, verdict)
+    assert held == []
+    other = json.loads(json.dumps(verdict))
+    other["sensitivity"][0]["variants"][1]["right"] = 151
+    assert "the bundle says 151" in compare(other, verdict)[0]
     del verdict["sensitivity"]  # a verdict of an older version has none, and is drawn all the same
     run.verdict.write_text(json.dumps(verdict))
     assert call("report", run.name, "--runs", runs)[0] == 0
