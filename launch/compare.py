@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 BOUND = 0.01
 #: What is compared to the last digit.
 QUANTITIES = ("loss", "grad_norm", "learning_rate")
-#: Where a run is frozen, and what of it says nothing about training.
-_NOT_TRAINING = ("created", "decisions", "format", "stages", "recipe.lineage", "recipe.settings")
 
 
 @dataclass(frozen=True)
@@ -232,8 +230,7 @@ def _frozen(run: Run) -> dict[str, Any]:
         "corpus sha256": run.facts("corpus").get("sha256"),
         "weights sha256": run.facts("train").get("weights"),
     }
-    table |= {k: v for k, v in facts.items() if v is not None}
-    return {k: v for k, v in table.items() if not k.startswith(_NOT_TRAINING)}
+    return table | {k: v for k, v in facts.items() if v is not None}
 
 
 def as_json(found: Comparison, differ: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
