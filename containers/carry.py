@@ -1,16 +1,21 @@
 """A lock's files in one folder, to be carried to where there is no index: `mfo image fetch`.
 
-pip downloads and checks every sha256; another architecture's files need no emulation.
+Wheels come by pip, which checks every sha256; another architecture's need no emulation. Sources are
+downloaded as they are: pip would run each one's setup.py to learn its name, and flash-attn's wants
+torch for that.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import unquote, urlparse
+from urllib.request import urlopen
 
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import (
@@ -24,7 +29,9 @@ from packaging.version import Version
 from containers.errors import KitError
 from containers.lockfile import Lock, Pin, text
 from containers.spec import Platform
+from containers.uv import source_files
 
+_LIMIT_S = 120
 _OLDEST_GLIBC = 5
 _PLATFORM = re.compile(r"(?P<machine>[a-z0-9_]+)-manylinux_2_(?P<glibc>\d+)")
 
@@ -45,25 +52,51 @@ def fetch(lock: Lock, platform: Platform, folder: Path, say: Callable[[str], Non
         raise KitError(f"the lock has nothing for {platform.name}", where=str(lock.path))
     folder.mkdir(parents=True, exist_ok=True)
     parts = lock.pins[platform.name]
-    version = lock.python.replace(".", "")
-    target = [w for tag in tags(platform) for w in ("--platform", tag)]
-    target += ["--python-version", lock.python, "--implementation", "cp"]
-    target += [w for abi in (f"cp{version}", "abi3", "none") for w in ("--abi", abi)]
-    steps = [
-        ("wheels", parts[""], [*target, "--only-binary", ":all:"]),
-        # pip asks a source distribution for its metadata, in an isolated build that is thrown away.
-        ("sources", {**parts[".source"], **parts[".kernels"]}, ["--no-binary", ":all:"]),
-    ]
-    for what, pins, words in steps:
-        if pins:
-            say(f"{platform.name}: {len(pins)} {what}")
-            file = folder / f".{what}.txt"
-            file.write_text(text(pins), encoding="utf-8")
-            try:
-                _pip([*words, "--requirement", str(file), "--dest", str(folder)], platform)
-            finally:
-                file.unlink(missing_ok=True)
+    if wheels := parts[""]:
+        say(f"{platform.name}: {len(wheels)} wheels")
+        file = folder / ".wheels.txt"
+        file.write_text(text(wheels), encoding="utf-8")
+        try:
+            _pip([*_target(lock, platform), "--requirement", str(file), "--dest", str(folder)],
+                 platform)  # fmt: skip
+        finally:
+            file.unlink(missing_ok=True)
+    if sources := {**parts[".source"], **parts[".kernels"]}:
+        say(f"{platform.name}: {len(sources)} sources")
+        for pin, address in source_files(sources, platform, lock.python):
+            _download(pin, address, folder)
     return sum(1 for f in folder.iterdir() if f.is_file())
+
+
+def _target(lock: Lock, platform: Platform) -> list[str]:
+    """Tell pip what the wheels are for."""
+    words = [w for tag in tags(platform) for w in ("--platform", tag)]
+    words += ["--python-version", lock.python, "--implementation", "cp"]
+    version = lock.python.replace(".", "")
+    words += [w for abi in (f"cp{version}", "abi3", "none") for w in ("--abi", abi)]
+    return [*words, "--only-binary", ":all:"]
+
+
+def _download(pin: Pin, address: str, folder: Path) -> None:
+    """Download one file, beside first, and hold it against the lock."""
+    target = folder / Path(unquote(urlparse(address).path)).name
+    if target.is_file() and sha256(target) in pin.hashes:
+        return
+    half = target.with_name(f".{target.name}.half")
+    try:
+        with urlopen(address, timeout=_LIMIT_S) as source, half.open("wb") as sink:  # noqa: S310
+            shutil.copyfileobj(source, sink)
+        found = sha256(half)
+        if found not in pin.hashes:
+            raise KitError(f"{target.name}: its sha256 is {found}, which is not the lock's",
+                           where=address, cause="the file was changed on its way or in the index",
+                           fix="mfo image check")  # fmt: skip
+        half.replace(target)
+    except OSError as error:
+        raise KitError(f"{target.name} cannot be downloaded: {error}", where=address,
+                       fix="the same command again; what is there is kept") from None  # fmt: skip
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def tags(platform: Platform) -> list[str]:
@@ -139,12 +172,17 @@ def _runs(platform: Platform, python: str) -> set[Tag]:
     return {*cpython_tags(version, platforms=names), *compatible_tags(version, interpreter, names)}
 
 
+def sha256(file: Path) -> str:
+    """Give a file's sha256 in hex."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def _one_is(pin: Pin, files: list[Path]) -> None:
     """Hold the files of one package against its hashes."""
     found = ""
     for file in files:
-        with file.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
+        found = sha256(file)
         if found in pin.hashes:
             return
     raise KitError(

@@ -5,9 +5,11 @@ The index is uv's own setting (UV_INDEX_URL, UV_FIND_LINKS, uv.toml), never a fi
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -71,29 +73,55 @@ def compile_pins(
         ]  # fmt: skip
         for package in spec.source_only:
             words += ["--no-binary", package]
-        try:
-            done = subprocess.run(words, cwd=folder, capture_output=True, text=True,
-                                  timeout=_LIMIT_S)  # fmt: skip
-        except subprocess.TimeoutExpired:
-            raise KitError(
-                f"uv did not answer within {_LIMIT_S // 60} minutes", where=platform.name,
-                cause="the package index is slow or out of reach",
-            ) from None  # fmt: skip
+        done = _run(words, folder, platform)
+    return parse(done.stdout, f"uv's answer for {platform.name}")
+
+
+def source_files(pins: Mapping[str, Pin], platform: Platform, python: str) -> list[tuple[Pin, str]]:
+    """Ask the index where the source distributions of some pins lie; none of them is run.
+
+    Raises:
+        KitError: the index does not have one; no index in reach; uv is missing.
+    """
+    with tempfile.TemporaryDirectory(prefix="mfo-fetch-") as name:
+        folder = Path(name)
+        (folder / "image.in").write_text("".join(f"{p.name}=={p.version}\n" for p in pins.values()))
+        # What they depend on is of no interest here, and to ask would be to build them.
+        (folder / "uv.toml").write_text("".join(_dependency(p, []) for p in pins))
+        words = [*program(), "pip", "compile", "image.in", "--no-deps", "--quiet",
+                 "--no-binary", ":all:", "--python", sys.executable, "--no-python-downloads",
+                 "--python-version", python, "--python-platform", platform.uv,
+                 "--format", "pylock.toml"]  # fmt: skip
+        done = _run(words, folder, platform)
+    found = {p["name"]: p.get("sdist", {}) for p in tomllib.loads(done.stdout)["packages"]}
+    # A file of this machine has a path and no address.
+    places = {n: f.get("url") or Path(folder, f["path"]).as_uri() for n, f in found.items() if f}
+    if lacking := [n for n in pins if n not in places]:
+        raise KitError(f"the index has no source of {', '.join(lacking)}", where=platform.name)
+    return [(pin, places[n]) for n, pin in pins.items()]
+
+
+def _run(words: list[str], folder: Path, platform: Platform) -> subprocess.CompletedProcess[str]:
+    try:
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        raise KitError(
+            f"uv did not answer within {_LIMIT_S // 60} minutes", where=platform.name,
+            cause="the package index is slow or out of reach",
+        ) from None  # fmt: skip
     if done.returncode:
         raise _failed(done.stderr, platform)
-    return parse(done.stdout, f"uv's answer for {platform.name}")
+    return done
 
 
 def _metadata(spec: Spec) -> str:
     """Say what the compiled packages depend on: asking them would mean building them."""
-    import json
+    return "".join(_dependency(*one) for one in spec.data["source"]["metadata"].items())
 
-    out = ""
-    for package, requires in spec.data["source"]["metadata"].items():
-        out += (
-            f'[[dependency-metadata]]\nname = "{package}"\nrequires-dist = {json.dumps(requires)}\n'
-        )
-    return out
+
+def _dependency(package: str, requires: list[str]) -> str:
+    said = json.dumps(requires)
+    return f'[[dependency-metadata]]\nname = "{package}"\nrequires-dist = {said}\n'
 
 
 def _failed(said: str, platform: Platform) -> KitError:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,34 @@ def test_a_folder_of_wheels_is_held_against_the_lock(
         carry.hold_against(folder, held, arm)
     with pytest.raises(KitError, match="no folder of wheels"):
         carry.hold_against(tmp_path / "none", held, arm)
+
+
+def test_a_source_is_fetched_without_being_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "index"
+    folder.mkdir()
+    file = wheels.source(folder, "flash-attn", "2.8.3")
+    monkeypatch.setenv("UV_DEFAULT_INDEX", wheels.publish(folder))
+    pin = lockfile.Pin("flash-attn", "2.8.3", (carry.sha256(file),))
+    spec = load()
+    facts = {"image": "train", "python": "3.12", "made_from": "", "machines": [], "renewed": []}
+
+    def fetch(pin: lockfile.Pin, target: Path) -> int:
+        parts = {"": {}, ".source": {}, ".kernels": {pin.name: pin}}
+        held = lockfile.Lock(tmp_path, facts, {"aarch64": parts})
+        return carry.fetch(held, spec.platform("aarch64"), target, lambda _: None)
+
+    assert fetch(pin, tmp_path / "got") == 1
+    assert carry.sha256(tmp_path / "got" / file.name) == pin.hashes[0]
+    with pytest.raises(KitError, match="which is not the lock's"):
+        fetch(replace(pin, hashes=("0" * 64,)), tmp_path / "changed")
+    assert not list((tmp_path / "changed").iterdir())
+    with pytest.raises(KitError, match="cannot be resolved"):
+        fetch(replace(pin, version="2.8.4"), tmp_path / "none")
+    file.unlink()
+    with pytest.raises(KitError, match="cannot be downloaded"):
+        fetch(pin, tmp_path / "gone")
 
 
 def test_an_edited_version_and_a_dropped_package_are_named(made: Callable[..., Spec]) -> None:

@@ -242,6 +242,8 @@ def test_what_would_end_a_build_is_said_before_it(
     for fault, says in faults:
         with pytest.raises(KitError, match=says):
             builder.look(load(), fault, out)
+    monkeypatch.setattr(builder, "driver_trouble", lambda _: "driver 535 is older than 580")
+    assert "warning: this machine's driver 535 is older than 580" in builder.look(load(), good, out)
     foreign = tmp_path / "foreign"
     shutil.copytree(wheels, foreign)
     numpy = next(foreign.glob("numpy-*.whl"))

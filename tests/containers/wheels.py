@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import tarfile
 import tomllib
 import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +42,24 @@ def wheel(
     return target
 
 
+def source(folder: Path, name: str, version: str) -> Path:
+    """Write a source distribution that cannot be asked anything: its setup.py wants torch."""
+    flat = f"{name.replace('-', '_')}-{version}"
+    files = {"PKG-INFO": f"Metadata-Version: 1.1\nName: {name}\nVersion: {version}\n",
+             "setup.py": "import torch_that_is_not_here\n"}  # fmt: skip
+    target = folder / f"{flat}.tar.gz"
+    with tarfile.open(target, "w:gz") as archive:
+        for path, text in files.items():
+            entry = tarfile.TarInfo(f"{flat}/{path}")
+            entry.size = len(text)
+            archive.addfile(entry, BytesIO(text.encode()))
+    return target
+
+
 def publish(folder: Path) -> str:
-    """Make a package index (PEP 503) of the wheels in a folder, and give its address."""
+    """Make a package index (PEP 503) of the files in a folder, and give its address."""
     pages: dict[str, str] = {}
-    for file in sorted(folder.glob("*.whl")):
+    for file in sorted([*folder.glob("*.whl"), *folder.glob("*.tar.gz")]):
         name = file.name.partition("-")[0].replace("_", "-")
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         link = f'<a href="{file.as_uri()}#sha256={digest}">{file.name}</a>'
