@@ -32,7 +32,7 @@ GEMMA = {
     "architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3",
     "text_config": {
         "vocab_size": 8192, "hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 6,
-        "num_attention_heads": 6, "num_key_value_heads": 3, "head_dim": 32,
+        "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 24,
     },
     "vision_config": {
         "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1,
@@ -216,13 +216,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", action="append", choices=CASES)
     parser.add_argument("--recipe", action="append", default=[])
-    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--write", nargs="?", type=Path, const=FILE, metavar="FILE")
     parser.add_argument("--live", action="store_true", help="what lived at the peak, by size")
     options = parser.parse_args()
     import torch  # noqa: F401 - imported once, before the ranks are forked
     import transformers  # noqa: F401
 
-    found = json.loads(FILE.read_text()) if FILE.is_file() else {}
+    keep = options.write
+    found = json.loads(keep.read_text()) if keep and keep.is_file() else {}
     print(f"{'case':<24}{'measured':>10}{'planned':>10}  {'off':>6}  MiB, and where the peak is")
     for name in [*(options.case or ([] if options.recipe else CASES)), *options.recipe]:
         one, planned = (measure_recipe(name) if name in options.recipe
@@ -237,8 +238,8 @@ def main() -> None:
             print({k: round(v / 2**20, 2) for k, v in planned.parts.items()})
             print(one["live"])
         found[name] = {"mib": round(here, 2), "phase": one["phase"]}
-        if options.write:
-            FILE.write_text(json.dumps(found, indent=1) + "\n")
+        if keep:
+            keep.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
