@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from launch import recipe as recipes
+from launch.errors import KitError
 from launch.preflight import dims
 from launch.recipe import RECIPES, Recipe
 from launch.words.options import emit
@@ -50,7 +51,7 @@ def entry(recipe: Recipe) -> dict[str, Any]:
 
 
 def planned_gpu_hours(recipe: Recipe) -> Range | None:
-    """Give the GPU-hours that a recipe takes on its published number of GPUs; None without GPUs."""
+    """Give the GPU-hours of a recipe on its published number of GPUs; None where not planned."""
     from dataclasses import replace
 
     from launch import site as sites
@@ -61,7 +62,10 @@ def planned_gpu_hours(recipe: Recipe) -> Range | None:
         return None
     place = sites.load(PLANNED_AT)
     nodes = max(1, gpus // place.processes_per_node)
-    return plan.make(recipe, replace(place, nodes=nodes)).chosen.time.gpu_hours
+    try:
+        return plan.make(recipe, replace(place, nodes=nodes)).chosen.time.gpu_hours
+    except KitError:  # a recipe of the user's own that cannot be planned is still listed
+        return None
 
 
 def list_all(as_json: bool) -> None:
@@ -92,7 +96,9 @@ def _size(parameters: int) -> str:
 
 def _cost(one: Mapping[str, Any]) -> str:
     planned, reported = one["planned_gpu_hours"], one["reported_gpu_hours"]
-    words = "{:.0f} to {:.0f}".format(*planned) if planned else "none"
+    words = "not planned" if one["gpus"] else "none"
+    if planned:
+        words = "{:.0f} to {:.0f}".format(*planned)
     return f"{words:<11}{'' if reported is None else f'{reported:.0f}':>9}"
 
 

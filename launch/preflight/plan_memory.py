@@ -231,14 +231,16 @@ def _zero3(dims: Dims, one: Setup) -> dict[str, dict[str, float]]:
         "weights": share * c, "fp32 master weights": master, "optimiser": 8 * share,
         "gradients, sharded": share * c, "buckets": 2.0 * reduce * c,
     }  # fmt: skip
-    gathered = {
-        "gathered: not in any layer": 2.0 * dims.head * c,
-        "gathered: layers": float(max(dims.layer, min(live, dims.layer + prefetch)) * c),
-    }
+    head = float(dims.head * c)
+    inside = float(max(dims.layer, min(live, dims.layer + prefetch)) * c)
+    outside, grads = "gathered: not in any layer", "gradients, whole"
     return {
-        "loss": {**base, **gathered, "inputs kept": kept, "loss": loss},
+        "loss": {
+            **base, outside: head, grads: head, "gathered: layers": inside, "inputs kept": kept,
+            "loss": loss,
+        },
         "layer": {
-            **base, **gathered, "gradients, whole": float(dims.layer * c),
+            **base, outside: head, grads: float(dims.layer * c), "gathered: layers": inside,
             "inputs kept": kept, "one layer's activations": work,
         },
         "update": {**base, "fp32 gradients of a sub group": 4 * min(share, sub_group)},
