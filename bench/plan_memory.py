@@ -96,7 +96,7 @@ def train(config: dict[str, Any], one: plan_memory.Setup) -> list[dict[str, Any]
     ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     for table in (config, config.get("text_config", config)):
         table.update(ids)
-    # What axolotl 0.19.0 sets for training: no cache of keys and values.
+    # axolotl 0.19.0, loaders/utils.py:63: no cache of keys and values while training.
     made = transformers.AutoConfig.for_model(**config)
     for table in (made, made.get_text_config()):
         table.use_cache = False
