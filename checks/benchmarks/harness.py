@@ -301,6 +301,8 @@ def _ask(
             tasks=[_task(job, name, until, max_gen_toks) for name in job.tasks],
             task_manager=manager,
             apply_chat_template=chat_template,
+            # As lm-eval did by default when the paper was made: examples and question in one turn.
+            fewshot_as_multiturn=False,
             log_samples=True,
             bootstrap_iters=0,
             random_seed=seed,
