@@ -12,6 +12,7 @@ else.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,7 +209,14 @@ def _who(recipe: Recipe, site: Site) -> str:
     table = recipe.table("judge")
     if table["base_url"]:
         endpoint(recipe).check()
-        key = table["key_env"]
+        key = str(table["key_env"])
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", key):
+            raise KitError(
+                "judge.key_env is not the name of an environment variable",
+                where="[judge]",
+                cause="perhaps the key itself; a recipe is written into every run",
+                fix="export MFO_JUDGE_KEY=… in your shell, and leave judge.key_env as it is",
+            )
         said = "set" if os.environ.get(key) else "not set"
         return f"{table['model']} at {table['base_url']} (key from {key}, {said})"
     if table["script"]:

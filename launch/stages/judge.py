@@ -117,6 +117,17 @@ def loss(run: Run) -> list[dict[str, Any]]:
     return [{k: steps[s][k] for k in keep if k in steps[s]} for s in sorted(steps)]
 
 
+def _judge(run: Run) -> dict[str, Any]:
+    """Who judged, by which protocol and prompts; nothing where no benchmark is judged."""
+    summary = read_json(run.folder("evaluate") / "summary.json") or {}
+    kept = summary.get("judged") or {}
+    keys = ("judge", "protocol", "prompts", "chat_templates")
+    out = {key: kept[key] for key in keys if key in kept}
+    if canary := kept.get("canary"):
+        out["canary"] = {k: canary[k] for k in ("n", "changed", "unread", "drift", "margin")}
+    return {"judged by": out} if out else {}
+
+
 def provenance(run: Run) -> dict[str, Any]:
     """Where a verdict comes from: run, recipe, versions, and the hashes of data and weights."""
     train = run.recipe.table("train")
@@ -136,5 +147,6 @@ def provenance(run: Run) -> dict[str, Any]:
             if k in ("sha256", "rows", "decontamination")
         },
         "weights": {"sha256": run.facts("train").get("weights")},
+        **_judge(run),
         "notes": list(run.spec.get("decisions", [])),
     }

@@ -274,6 +274,10 @@ def test_the_key_of_an_endpoint_is_named_and_never_written(
     run = make(**{"judge.base_url": "http://127.0.0.1:9/v1"})
     assert "sk-very-secret" not in (run.path / "run.toml").read_text()
     assert "set)" in "\n".join(graders.describe(run.recipe, run.site))
+    with pytest.raises(KitError, match="not the name") as caught:
+        given = recipe.with_settings(run.recipe, [("judge.key_env", "sk-very-secret")])
+        graders.describe(given, run.site)
+    assert "secret" not in str(caught.value)
     with pytest.raises(KitError, match="password"):
         bad = recipe.with_settings(run.recipe, [("judge.base_url", "http://me:pw@host/v1")])
         graders.describe(bad, run.site)
