@@ -93,7 +93,7 @@ class Server:
 
     Args:
         serving: how it is started.
-        folder: receives server-<name>.log and server-<name>.json (command, port, process).
+        folder: receives server-<name>.log, with the command and what it printed.
         tell: told in words what happens.
 
     Raises:
@@ -146,16 +146,16 @@ class Server:
         self._start()
 
     def stop(self) -> None:
-        """End its process group: SIGTERM, after 20 s SIGKILL."""
+        """End it and whatever it started: SIGTERM, after 20 s SIGKILL."""
         process, self.process = self.process, None
         if process is None:
             return
-        for sig, wait in ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0)):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                process.send_signal(sig)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(wait)
-                return
+        lifeline.end_group(process.pid, grace_s=20.0)
+        # What outlives its leader would keep the GPUs' memory from the next server.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5.0)
 
     def tail(self) -> str:
         """Give the last lines that it printed."""
@@ -187,13 +187,15 @@ class Server:
             log.flush()
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                env={**os.environ, **self.serving.environment}, preexec_fn=_follow,
+                env={**os.environ, **self.serving.environment}, process_group=0,
+                preexec_fn=_follow,
             )  # fmt: skip
         self._await()
 
     def _await(self) -> None:
         begun, told = time.monotonic(), 0.0
-        while not self._healthy():
+        # Dead and yet an answer: that is another program's, which has taken the port.
+        while not self._healthy() or self.died():
             waited = time.monotonic() - begun
             if self.died():
                 how = self._how()
