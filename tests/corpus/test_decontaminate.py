@@ -83,7 +83,7 @@ def fast(
     corpora(),
     st.sampled_from(MODES),
     st.integers(1, 14),
-    st.sampled_from([0.01, 0.1, 0.3, 0.5, 0.51, 0.75, 0.9, 1.0]),
+    st.sampled_from([0.01, 0.1, 0.3, 0.5, 0.51, 0.75, 0.9, 1.0]) | st.floats(0.001, 1.0),
     st.sampled_from([0, 1, 16]),
 )
 def test_fast_and_plain_agree(
