@@ -28,7 +28,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from corpus import memory, tokens
+from corpus import tokens
 from corpus.compare import Checked, Match, Matcher, count_prompts
 from corpus.contamination_page import SHOWN, Shown, render, show
 from corpus.errors import KitError
@@ -83,7 +83,6 @@ def decontaminate(
             that could be taken for a whole result.
     """
     _check_inputs(train, benchmarks, out)
-    memory.large_apart()
     matcher = Matcher(rule, tokens.load(tokenizer), benchmarks)
     seen = _Seen(by_file=[Counter(rows=0, removed=0) for _ in train])
     half = out / "train.jsonl.half"

@@ -6,6 +6,7 @@ Memory does not grow with the corpus: at any time there are a few chunks of a Mi
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import multiprocessing
 import os
@@ -15,11 +16,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from corpus import memory
 from corpus.compare import Checked, Matcher
 from corpus.errors import KitError
 from corpus.sources import Source, read
@@ -114,7 +114,7 @@ def check_all(
     )
     waiting: deque[tuple[Chunk, Future[Checked]]] = deque()
     try:
-        with memory.about_to_fork():  # the pool forks all of its workers at the first submit
+        with _about_to_fork():  # the pool forks all of its workers at the first submit
             for chunk in chunks(files):
                 waiting.append((chunk, pool.submit(_check, chunk.lines)))
                 if len(waiting) >= workers * AHEAD:
@@ -133,6 +133,22 @@ def check_all(
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _about_to_fork() -> Iterator[None]:
+    """Fork within this: what is there by now stays shared with the children.
+
+    Their garbage collector would otherwise write to every object, and so copy its page.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _whole(found: Checked, chunk: Chunk, files: Sequence[Path]) -> Checked:
