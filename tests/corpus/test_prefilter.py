@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpus import ngrams, prefilter, surfaces
+from corpus import ngrams, prefilter, surfaces, tokens
 from corpus.compare import Matcher
 from corpus.prompts import Benchmark
 from corpus.rule import MODES, Rule
@@ -169,7 +169,10 @@ def test_nothing_that_matches_is_passed_over(
         prompts, texts = planted(rng)
         rule = Rule(mode, rng.randint(1, 12), rng.choice((0.1, 0.3, 0.5, 0.8, 1.0)))
         monkeypatch.setattr(ngrams, "COMMON", rng.choice((0, 1, 16)))
-        monkeypatch.setattr(prefilter, "BLOCK", rng.choice((64, 1000, 2**16)))
+        monkeypatch.setattr(prefilter, "BLOCK", rng.choice((64, 1000, 2**15)))
+        monkeypatch.setattr(prefilter, "STEP", rng.choice((1, 40, 2**15)))
+        monkeypatch.setattr(ngrams, "STEP", rng.choice((3, 2**16)))
+        monkeypatch.setattr(tokens, "SLICE", rng.choice((1, 50, 2**16)))
         matcher = Matcher(rule, made, [Benchmark("b", tuple(prompts), "")])
         rows = matcher._find(texts, [(n, 0) for n in range(len(texts))])
         fast = [(rows[n][0].prompt, rows[n][0].covered) if n in rows else None for n in range(8)]
