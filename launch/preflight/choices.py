@@ -15,6 +15,7 @@ from launch.errors import KitError
 from launch.recipe import Recipe
 from launch.site import Site
 from launch.stages import envelope, graders
+from launch.stages.corpus import chosen, components
 from launch.stages.train import accumulation
 
 FULL = ["corpus", "train", "evaluate", "judge"]
@@ -128,6 +129,8 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
                     f"stage {stage} needs the package {package}, which is not installed",
                     fix=f"pip install -c constraints.txt -e '.[{extra}]', or make setup",
                 )
+    if "corpus" in stages:
+        out.append(chosen(recipe))
     train = recipe.table("train")
     if "train" in stages:
         gpus = int(recipe.table("shape")["gpus"])
@@ -180,7 +183,6 @@ def check_inputs(recipe: Recipe, site: Site, stages: list[str]) -> None:
     from corpus import sources
     from launch.preflight.dims import check_folder
     from launch.preflight.plan_corpus import check_rows
-    from launch.stages.corpus import components
     from launch.stages.evaluate import benchmark_files
 
     model = recipe.table("model")

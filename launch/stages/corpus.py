@@ -60,6 +60,20 @@ def _rule(recipe: Recipe) -> Rule:
         "threshold", Rule.threshold)))  # fmt: skip
 
 
+def chosen(recipe: Recipe) -> str:
+    """Say what is held against what, as it is printed before a run.
+
+    Raises:
+        KitError: a mode or a threshold that there is not.
+    """
+    mode = decontamination(recipe)
+    if mode == OFF:
+        return "decontamination: off, the corpus's rows as they are, as corpus.decontaminate says"
+    names = ", ".join(recipe.table("eval")["benchmarks"])
+    return (f"decontamination: {mode}, rows that hold {_rule(recipe).threshold:.0%} of a prompt of "
+            f"{names} are left out, as corpus.decontaminate says")  # fmt: skip
+
+
 def inputs(run: Run) -> dict[str, Any]:
     """The bytes of every component, their order, and what they are held against."""
     found = _found(run)
@@ -94,7 +108,7 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     for line in summary["counts"]:
         print(line, flush=True)
     mode = decontamination(run.recipe)
-    print(f"decontamination: {mode}, as corpus.decontaminate says", flush=True)
+    print(chosen(run.recipe), flush=True)
     files: dict[Path, str | None] = {}
     facts: dict[str, Any] = {"rows": summary["rows"]}
     if mode != OFF:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from launch import recipe, site
-from launch.errors import KitError
+from launch.errors import ACTIONABLE, KitError
+from launch.preflight import choices
 from launch.run import Run, create
 from launch.stages import execution
 
@@ -85,6 +86,21 @@ def test_the_stage_removes_what_the_recipe_is_scored_on(
 def test_an_unknown_mode_is_refused(make: Callable[..., Run]) -> None:
     with pytest.raises(KitError, match="off, correct, faithful"):
         execution.execute(make("corect"), "corpus")
+    for wrong in (("corpus.decontaminate", "corect"), ("corpus.threshold", 50.0)):
+        settings = [("corpus.decontaminate", "correct"), wrong]
+        chosen = recipe.with_settings(recipe.load("gemma-3-27b"), settings)
+        with pytest.raises(ACTIONABLE):  # before a job waits in a queue
+            choices.decide(chosen, site.load("laptop"), ["corpus"])
+
+
+def test_what_is_held_against_what_is_said_before_a_run() -> None:
+    def said(*settings: tuple[str, object]) -> str:
+        chosen = recipe.with_settings(recipe.load("gemma-3-27b"), list(settings))
+        return " ".join(choices.decide(chosen, site.load("laptop"), ["corpus"]))
+
+    assert "decontamination: off" in said()
+    whole = said(("corpus.decontaminate", "faithful"), ("eval.benchmarks", ["medqa", "medmcqa"]))
+    assert "faithful, rows that hold 50% of a prompt of medqa, medmcqa" in whole
 
 
 def test_every_benchmark_of_the_recipe_counts_and_no_item_outside_a_test_split(
