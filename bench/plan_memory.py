@@ -58,6 +58,7 @@ APERTUS = model("apertus", "ApertusForCausalLM", intermediate_size=1344)
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "llama": (LLAMA, {}),
     "llama-accumulating": (LLAMA, {"accumulation": 2}),
+    "llama-scattering-each": (LLAMA, {"accumulation": 2, "scatter_each": True}),
     "llama-micro-2": (LLAMA, {"micro": 2, "length": 512}),
     "llama-fp32": (LLAMA, {"compute": 4, "stored": 4}),
     "llama-large-vocabulary": ({**LLAMA, "vocab_size": 32768}, {"length": 512}),
@@ -125,7 +126,8 @@ def train(config: dict[str, Any], one: plan_memory.Setup) -> list[dict[str, Any]
     cast = torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext()
     for step in range(2):
         for number in range(one.accumulation):
-            whole.set_requires_gradient_sync(number == one.accumulation - 1)
+            last = number == one.accumulation - 1
+            whole.set_requires_gradient_sync(one.scatter_each or last)
             recorder.mark(f"forward {step}.{number}")
             with cast:
                 loss = whole(input_ids=words, labels=words, **more).loss

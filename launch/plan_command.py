@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,7 +136,7 @@ def _memory(made: Plan) -> list[str]:
     whole = (
         f"of every parameter: FSDP2 scatters them only with the last of {setup.accumulation} "
         "micro batches"
-        if setup.accumulation > 1 and setup.sharding == "fsdp2"
+        if setup.keeps_whole
         else "of the layer at work, and of what is in no layer"
     )
     words = {
@@ -158,7 +160,9 @@ def _memory(made: Plan) -> list[str]:
 
 
 def _time(made: Plan) -> list[str]:
-    one, size = made.chosen, made.corpus
+    from launch.preflight.plan_assume import assumed
+
+    one, size, use = made.chosen, made.corpus, assumed("time.utilisation")
     hidden = "hidden behind computing at best" if one.time.bound == "computing" else (
         "the network is what the step waits for")  # fmt: skip
     known = "" if made.checkpoint.known else ", a guess: hardware.storage_gbps is not known"
@@ -167,8 +171,9 @@ def _time(made: Plan) -> list[str]:
         ("corpus", f"{tokens} in {size.rows:,} rows ({size.source}); {span(made.steps.sequences)} "
          f"packed sequences of {one.setup.length:,}"
          + ("; max_steps ends it sooner" if made.steps.capped else "")),
-        ("compute", f"{span(one.time.compute_s)} s a step, at 10% to 35% of {made.place.tflops:g} "
-         "TFLOP/s" + (", the recomputed forward pass included" if one.setup.checkpointing else "")),
+        ("compute", f"{span(one.time.compute_s)} s a step, at {use.low:.0%} to {use.high:.0%} of "
+         f"{made.place.tflops:g} TFLOP/s"
+         + (", the recomputed forward pass included" if one.setup.checkpointing else "")),
         ("network", f"{span(one.time.network_s)} s a step, {hidden}"),
         ("storage", f"a checkpoint has {made.checkpoint.gb:,.0f} GB and takes "
          f"{span(made.checkpoint.seconds)} s to write{known}"),
@@ -209,9 +214,20 @@ def _next(made: Plan) -> list[str]:
     one, own = made.chosen, int(made.recipe.table("train")["micro_batch_size"])
     if one.fits == NO and made.smallest:
         one = made.smallest
-    more = f" --set train.micro_batch_size={one.setup.micro}" if one.setup.micro != own else ""
+    settings = dict(made.recipe.settings)
+    if one.setup.micro != own:
+        settings["train.micro_batch_size"] = one.setup.micro
+    # What was set for the plan has to be set for the run: numbers and words as TOML writes them.
+    more = "".join(f" --set {shlex.quote(f'{k}={_toml(v)}')}" for k, v in settings.items())
     words = f"mfo run {made.recipe.name} --site {made.site.name} --nodes {one.nodes}{more}"
     return [f"next:  {words} --dry-run", f"       {words}"]
+
+
+def _toml(value: object) -> str:
+    """Give a setting's value as `--set` reads it again."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + "}"
+    return json.dumps(value)  # TOML writes numbers, texts, true, false and lists of them like JSON
 
 
 def span(value: Range, digits: int = 1) -> str:

@@ -45,6 +45,8 @@ class Setup:
         stored: bytes of a stored weight: 4 where fp32 master weights are kept by FSDP2.
         checkpointing: whether each layer is computed again in the backward pass.
         loss: "plain", "chunked" or "fused" (never all logits at once).
+        scatter_each: whether FSDP2 scatters gradients with every micro batch (accelerate's
+            `sync_each_batch`), in place of keeping them whole until the last.
         buckets: elements of ZeRO-3's buckets: reduce, prefetch, live parameters, sub group.
     """
 
@@ -57,12 +59,18 @@ class Setup:
     stored: int = 2
     checkpointing: bool = True
     loss: str = "plain"
+    scatter_each: bool = False
     buckets: tuple[int, int, int, int] = (0, 0, 0, 0)
 
     @property
     def tokens(self) -> int:
         """Tokens of one micro batch."""
         return self.micro * self.length
+
+    @property
+    def keeps_whole(self) -> bool:
+        """Whether each rank keeps a whole gradient of every parameter between micro batches."""
+        return self.sharding == "fsdp2" and self.accumulation > 1 and not self.scatter_each
 
 
 def setup(train: Mapping[str, Any], *, ranks: int, micro: int, accumulation: int) -> Setup:
@@ -99,8 +107,15 @@ def setup(train: Mapping[str, Any], *, ranks: int, micro: int, accumulation: int
             (fsdp or {}).get("activation_checkpointing") or train.get("gradient_checkpointing")
         ),
         loss=loss,
+        scatter_each=scatter_each(train),
         buckets=(reduce, prefetch, live, int(zero.get("sub_group_size", _SUB_GROUP))),
     )
+
+
+def scatter_each(train: Mapping[str, Any]) -> bool:
+    """Say whether the training table asks accelerate to scatter with every micro batch."""
+    table = (train.get("accelerator_config") or {}).get("gradient_accumulation_kwargs") or {}
+    return bool(table.get("sync_each_batch"))
 
 
 def layer_bytes(dims: Dims, one: Setup) -> float:
@@ -193,8 +208,11 @@ def _fsdp2(dims: Dims, one: Setup) -> dict[str, dict[str, float]]:
         "weights": dims.parameters * one.stored / n,
         "optimiser": 2 * dims.text * one.stored / n,
     }
-    whole = float(dims.text * c) if one.accumulation > 1 else 0.0
+    whole = float(dims.text * c) if one.keeps_whole else 0.0
     scattered = dims.text * one.stored / n
+    # Of the micro batches before.
+    if one.accumulation > 1 and one.scatter_each:
+        base["gradients, sharded"] = scattered
     outside, inside, grads = "gathered: not in any layer", "gathered: layers", "gradients, whole"
     # A group that is gathered exists as one flat buffer and as its weights; the buffer goes when
     # the next group comes. In the backward pass one more layer is fetched ahead, and a layer's

@@ -66,12 +66,12 @@ def traffic(dims: Dims, one: Setup) -> Traffic:
 
     FSDP2 gathers each layer for the forward and again for the backward pass of every micro batch,
     what is in no layer once; gradients are scattered once, with the last micro batch (accelerate's
-    `no_sync`). ZeRO-3 gathers alike and scatters with every micro batch.
+    `no_sync`), or with each where it was told so. ZeRO-3 gathers alike and scatters with each.
     """
     layers, root = dims.layers * dims.layer * one.compute, unwrapped(dims) * one.compute
     per_micro = 2.0 * layers + root
     groups = dims.layers + 1
-    scatters = 1 if one.sharding == "fsdp2" else one.accumulation
+    scatters = 1 if one.sharding == "fsdp2" and not one.scatter_each else one.accumulation
     return Traffic(
         gathered=per_micro * one.accumulation,
         scattered=float(dims.text * one.compute * scatters),

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch import recipe, site
+from launch import plan_command, recipe, site
 from launch.errors import KitError
 from launch.preflight import choices, dims, plan, plan_assume, plan_corpus, plan_memory, plan_time
 from launch.preflight.plan_assume import Range
@@ -72,6 +72,8 @@ def test_what_memory_depends_on() -> None:
     )
     once = plan_memory.memory(gemma, setup(accumulation=1))
     assert paper.peak - once.peak > 40 * GIB
+    each = plan_memory.memory(gemma, setup(scatter_each=True))
+    assert paper.peak - each.peak > 40 * GIB, "scattered with every micro batch, not kept whole"
     assert paper.moment == "loss"
     fused = plan_memory.memory(gemma, setup(loss="fused"))
     assert paper.peak - fused.peak > 8 * GIB, "262,208 logits a token are the peak"
@@ -116,6 +118,7 @@ def test_a_step_is_flops_and_bytes() -> None:
     moved = plan_time.traffic(olmo, setup())
     assert moved.scattered == olmo.text * 2, "once a step, however many micro batches"
     assert moved.gathered == pytest.approx(8 * 2 * 2 * olmo.parameters, rel=0.05)
+    assert plan_time.traffic(olmo, setup(scatter_each=True)).scattered == 8 * moved.scattered
     zero = plan_time.traffic(olmo, setup(sharding="zero3"))
     assert zero.scattered == 8 * moved.scattered
 
@@ -280,12 +283,23 @@ def test_what_is_said_of_a_run_that_fits_or_nearly() -> None:
         plan.guard(gemma, replace(place, hardware={"gpu": "gh200-9"}))
 
 
-def test_a_way_out_fits(tmp_path: Path) -> None:
-    tight = made("apertus-8b", nodes=1)
+def test_each_way_out_fits() -> None:
+    tight = made("gemma-3-27b", nodes=2)
+    assert tight.chosen.fits == plan.TIGHT
+    ways = plan.ways_out(tight)
+    assert [w.split()[0] for w in ways] == ["gemma-3-27b+fast", "--set", "--nodes"]
+    place = replace(site.load("clariden"), nodes=2)
+    scattered = recipe.load("gemma-3-27b")
+    key, value = recipe.parse_setting(plan.SCATTER)
+    assert recipe.parse_setting(f"{key}={plan_command._toml(value)}") == (key, value)
+    scattered.data["train"][key.removeprefix("train.")] = value
+    for one in (recipe.load("gemma-3-27b+fast"), scattered):
+        assert plan.make(one, place).chosen.fits == plan.YES
     assert tight.smallest is not None
-    assert tight.smallest.fits == plan.YES
-    smaller = [s for s in plan.ways_out(tight) if "micro_batch_size" in s]
-    assert tight.chosen.fits == plan.YES or smaller
+    assert made("gemma-3-27b", tight.smallest.nodes).chosen.fits == plan.YES
+    small = made("apertus-8b", nodes=1)
+    smaller = [w for w in plan.ways_out(small) if "micro_batch_size=4" in w]
+    assert smaller, "half of the logits"
 
 
 # --- what is printed -----------------------------------------------------------------------------
@@ -303,6 +317,9 @@ def test_the_plan_in_the_terminal(call: Call, tmp_path: Path) -> None:
     assert "fits    NO" in out
     assert "--nodes 4, the smallest that does" in out
     assert "mfo run gemma-3-27b --site clariden --nodes 4" in out
+    out = call("plan", "gemma-3-27b", "--set", "train.micro_batch_size=2", "--set",
+               "train.tf32=true")[1]  # fmt: skip
+    assert "--nodes 8 --set train.micro_batch_size=2 --set train.tf32=true" in out
     code, out, _ = call("plan", "olmo-2-32b", "--json")
     found = json.loads(out)
     assert found["chosen"]["fits"] == "yes"
