@@ -186,6 +186,18 @@ def test_grades_are_frozen_out_of_a_run(
     assert "there is no run yet" in complained
 
 
+def test_status_says_how_far_an_evaluation_is(
+    make: Make, call: Callable[..., Any], tmp_path: Path
+) -> None:
+    run = make()
+    run.folder("evaluate").mkdir()
+    run.set_status("evaluate", "running")
+    words = "judging healthbench, trained model: 7 of 40, 31 tokens/s, about 9 s left"
+    (run.folder("evaluate") / "progress.json").write_text(json.dumps({"words": words}))
+    _, printed, _ = call("status", run.path)
+    assert words in printed
+
+
 # --- servers ------------------------------------------------------------------------------------
 
 
