@@ -62,9 +62,11 @@ def of_items(
     hints = {
         "chat template": "mfo verify WEIGHTS --recipe … --set eval.chat_template=false, then "
         "mfo verify --items A --reference-items B --sensitivity",
-        "PubMedQA 500 or 1,000": "--benchmarks FOLDER with pubmedqa_test_pubids.json says which "
-        "are the 500",
     }
+    if given["benchmarks"] is None:
+        hints["PubMedQA 500 or 1,000"] = (
+            "--benchmarks FOLDER with pubmedqa_test_pubids.json says which are the 500"
+        )
     return _show(items, table, given["model"], hints, as_json, given)
 
 
