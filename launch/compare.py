@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from launch.errors import KitError
 from launch.files import read_jsonl
-from launch.recipe_commands import flat, readable
+from launch.recipe_commands import flat
+from launch.recipe_keys import PATHS
 
 if TYPE_CHECKING:
     from launch.run import Run
@@ -224,8 +225,12 @@ def differing(one: Run, other: Run) -> dict[str, tuple[Any, Any]]:
 def _frozen(run: Run) -> dict[str, Any]:
     spec = {k: v for k, v in run.spec.items() if isinstance(v, Mapping)}
     recipe = dict(spec.pop("recipe"))
-    table = flat(readable({"recipe": recipe.get("name"), **recipe.get("data", {})}))
-    table |= flat(spec)
+    table = flat({"recipe": recipe.get("name"), **recipe.get("data", {})})
+    for key in PATHS:  # another checkout of the kit is no difference; the corpus has its sha256
+        _, kit, below = str(table.get(key)).rpartition("/recipes/")
+        table |= {key: f"recipes/{below}"} if kit else {}
+    # What a site's lines rest on says nothing about training.
+    table |= {k: v for k, v in flat(spec).items() if not k.startswith("site.evidence.")}
     facts: dict[str, Any] = {
         "corpus sha256": run.facts("corpus").get("sha256"),
         "weights sha256": run.facts("train").get("weights"),

@@ -165,6 +165,16 @@ def test_the_command_shows_table_page_and_what_differs(
     assert svg.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
 
 
+def test_another_checkout_of_the_kit_is_no_difference(pair: tuple[Run, Run]) -> None:
+    data = pair[1].spec["recipe"]["data"]
+    data["model"]["shape"] = "/elsewhere/kit/recipes/gemma-3-27b/shape.json"
+    assert compare.differing(*pair) == {}
+    data["model"]["shape"] = "/elsewhere/kit/recipes/olmo-2-32b/shape.json"
+    assert compare.differing(*pair) == {
+        "model.shape": ("recipes/gemma-3-27b/shape.json", "recipes/olmo-2-32b/shape.json")
+    }
+
+
 def test_run_compare_is_refused_before_anything_is_spent(
     pair: tuple[Run, Run], call: Call, tmp_path: Path
 ) -> None:
