@@ -7,6 +7,7 @@ what was removed, and the page that shows why.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +116,10 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
         summary, files = _decontaminate(run, summary)
         removed = summary["decontamination"]
         facts = {"rows": removed["kept"], "decontamination": _facts(run, removed)}
+        print(
+            f"removed by component: {facts['decontamination']['rows removed by component']}",
+            flush=True,
+        )
     files[folder / "train.jsonl"] = summary["sha256"]
     files[folder / "summary.json"] = None
     return files, {"sha256": summary["sha256"], **facts}
@@ -124,15 +129,22 @@ def _facts(run: Run, removed: dict[str, Any]) -> dict[str, Any]:
     """What the run's own report says of decontamination; the whole is in corpus/decontaminate."""
     out = run.folder("corpus") / "decontaminate"
     found = []
+    rows: set[str] = set()
     for name in removed["benchmarks"]:
         report = read_json(out / "reports" / f"{name}.json") or {}
+        rows.update(report)
         found += [f"{row} (stands in {name}, prompt {item})" for row, item in report.items()]
+    parts = Counter(row.partition("/")[0] for row in rows)  # ids begin with their component
     more = [f"and {len(found) - NAMED:,} more"] if len(found) > NAMED else []
     return {
         "mode": removed["rule"]["mode"],
         "threshold": removed["rule"]["threshold"],
         "rows before": removed["rows"],
         "rows removed": removed["removed"],
+        "rows removed by component": ", ".join(
+            f"{name} {count:,}" for name, count in sorted(parts.items())
+        )
+        or "none",
         "removed": "; ".join([*found[:NAMED], *more]) or "none",
         "page": str((out / "contamination.html").relative_to(run.path)),
     }

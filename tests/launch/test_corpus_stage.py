@@ -76,6 +76,7 @@ def test_the_stage_removes_what_the_recipe_is_scored_on(
             "rows/1": 0
         }
         assert "rows/1" in (folder / "decontaminate/contamination.html").read_text()
+        assert run.facts("corpus")["decontamination"]["rows removed by component"] == "rows 1"
     # Finished; and begun anew when a benchmark changes, unless nothing is held against it.
     assert execution.execute(run, "corpus") == "skipped"
     with Path(run.recipe.table("eval")["benchmark_files"], "medqa.jsonl").open("a") as file:
