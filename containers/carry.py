@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 from urllib.request import urlopen
@@ -92,7 +93,7 @@ def _download(pin: Pin, address: str, folder: Path) -> None:
                            where=address, cause="the file was changed on its way or in the index",
                            fix="mfo image check")  # fmt: skip
         half.replace(target)
-    except OSError as error:
+    except (OSError, HTTPException, ValueError) as error:  # ValueError: no address at all
         raise KitError(f"{target.name} cannot be downloaded: {error}", where=address,
                        fix="the same command again; what is there is kept") from None  # fmt: skip
     finally:
