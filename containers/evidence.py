@@ -104,6 +104,7 @@ def sbom(facts: Facts, seen: Mapping[str, Package]) -> str:
                 licenses=[DisjunctiveLicense(name=licence)] if licence else (),
             )
         )
+    bom.register_dependency(bom.metadata.component, bom.components)
     text: str = JsonV1Dot6(bom).output_as_string(indent=1)
     return text + "\n"
 

@@ -130,7 +130,8 @@ def fetch(name: str, arch: str | None, lock: Path | None, out: Path) -> int:
     count = carry.fetch(held, platform, out, lambda line: click.echo(line, err=True))
     size = sum(f.stat().st_size for f in out.iterdir() if f.is_file())
     click.echo(f"{count} files, {size / 1e9:,.1f} GB: {out}")
-    click.echo(f"next:  mfo image build {name} --arch {platform.name} --wheels {out}")
+    other = f" --lock {lock}" if lock else ""
+    click.echo(f"next:  mfo image build {name} --arch {platform.name}{other} --wheels {out}")
     return 0
 
 
