@@ -38,7 +38,8 @@ class Count:
             return f"{self.component}: {self.found:,} rows"
         more = self.found - self.published
         than = "as published" if not more else f"published {self.published:,}, {more:+,}"
-        return f"{self.component}: {self.found:,} rows, {than}" + (f": {self.why}" * bool(self.why))
+        because = f": {self.why}" if self.why else ""
+        return f"{self.component}: {self.found:,} rows, {than}{because}"
 
 
 def account(component: str, found: int, about: Mapping[str, Any]) -> Count:
