@@ -1,15 +1,13 @@
 """The planner's memory against the peak of real training steps, tensor by tensor.
 
-    python -m bench.plan_memory                     every case, about a minute on two cores
+    python -m bench.plan_memory                     every case, one after the other
     python -m bench.plan_memory --case llama        one of them
-    python -m bench.plan_memory --recipe smoke      a recipe's own training, through Axolotl
     python -m bench.plan_memory --write             keep the numbers in tests/launch/memory.json
 
 Each case trains two steps of a random model of a real class on two ranks: FSDP2 over gloo, wrapped
 as Axolotl wraps it, checkpointing, gradient clipping, fused AdamW, accumulation as accelerate does
 it. The models are small, their sequences long enough for activations to count. Measured is every
-allocation of torch on rank 0 in the second step, when the optimiser has its state. A recipe is
-trained for three steps just as `mfo run` would train it, with one more plugin that records.
+allocation of torch on rank 0 in the second step, when the optimiser has its state.
 """
 
 from __future__ import annotations
@@ -59,7 +57,6 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "llama": (LLAMA, {}),
     "llama-accumulating": (LLAMA, {"accumulation": 2}),
     "llama-scattering-each": (LLAMA, {"accumulation": 2, "scatter_each": True}),
-    "llama-micro-2": (LLAMA, {"micro": 2, "length": 512}),
     "llama-fp32": (LLAMA, {"compute": 4, "stored": 4}),
     "llama-large-vocabulary": ({**LLAMA, "vocab_size": 32768}, {"length": 512}),
     "llama-wide": ({**LLAMA, "hidden_size": 512, "intermediate_size": 1408}, {"length": 512}),
@@ -69,6 +66,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "gemma3-accumulating": (GEMMA, {"accumulation": 2, "length": 512}),
     "llama-no-checkpointing": (LLAMA, {"checkpointing": False}),
 }
+#: Cases that the planner has missed by more than a tenth, at least once: bench/RESULTS.md.
+LOOSE = ("llama-large-vocabulary", "llama-scattering-each")
 
 
 def setup(more: dict[str, Any]) -> plan_memory.Setup:
@@ -173,35 +172,7 @@ def measure(name: str) -> dict[str, Any]:
         if any(codes):
             raise SystemExit(f"a rank of case {name} failed: {codes}")
         phases = json.loads((folder / "phases.json").read_text())
-    return _found([p for p in phases if " 1" in p["phase"]])
-
-
-def measure_recipe(name: str) -> tuple[dict[str, Any], plan_memory.Memory]:
-    """Train a recipe for three steps on this machine; gives what was measured and planned."""
-    from launch import pipeline, recipe, site
-    from launch.run import create
-    from launch.stages.train import accumulation
-
-    place, chosen = site.load("laptop"), recipe.load(name)
-    plugins = [*chosen.table("train").get("plugins", []), "bench.memory_plugin.RecordPlugin"]
-    chosen = recipe.with_settings(chosen, [
-        ("train.plugins", plugins), ("train.max_steps", 3), ("train.save_steps", 1000),
-    ])  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="mfo-memory-") as folder:
-        made = create(chosen, place, ["corpus", "train"], [], Path(folder))
-        pipeline.walk(made, pipeline.Observer())
-        phases = json.loads((made.folder("train") / "memory.json").read_text())
-    one = plan_memory.setup(
-        chosen.table("train"), ranks=place.world_size,
-        micro=int(chosen.table("train")["micro_batch_size"]),
-        accumulation=accumulation(chosen, place),
-    )  # fmt: skip
-    return _found([p for p in phases if p["phase"].endswith(" 1")]), plan_memory.memory(
-        dims.of(chosen), one
-    )
-
-
-def _found(second: list[dict[str, Any]]) -> dict[str, Any]:
+    second = [p for p in phases if " 1" in p["phase"]]
     top = max(second, key=lambda p: p["peak"])
     return {
         "measured": top["peak"], "phase": top["phase"].split()[0],
@@ -217,7 +188,6 @@ def predict(name: str) -> plan_memory.Memory:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--case", action="append", choices=CASES)
-    parser.add_argument("--recipe", action="append", default=[])
     parser.add_argument("--write", nargs="?", type=Path, const=FILE, metavar="FILE")
     parser.add_argument("--live", action="store_true", help="what lived at the peak, by size")
     options = parser.parse_args()
@@ -227,9 +197,8 @@ def main() -> None:
     keep = options.write
     found = json.loads(keep.read_text()) if keep and keep.is_file() else {}
     print(f"{'case':<24}{'measured':>10}{'planned':>10}  {'off':>6}  MiB, and where the peak is")
-    for name in [*(options.case or ([] if options.recipe else CASES)), *options.recipe]:
-        one, planned = (measure_recipe(name) if name in options.recipe
-                        else (measure(name), predict(name)))  # fmt: skip
+    for name in options.case or CASES:
+        one, planned = measure(name), predict(name)
         off = planned.peak / one["measured"] - 1
         here, there = one["measured"] / 2**20, planned.peak / 2**20
         print(f"{name:<24}{here:>10.1f}{there:>10.1f}  {off:>+6.1%}  {one['phase']}, planned: "
