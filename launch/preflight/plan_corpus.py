@@ -157,14 +157,17 @@ def _count(folder: Path) -> tuple[int, int] | None:
         return None
     try:
         import pyarrow as pa
-
-        tokens = rows = 0
+        import pyarrow.compute as pc
+    except ImportError:  # the extra that trains is not installed: then nothing was prepared either
+        return None
+    tokens = rows = 0
+    try:
         for file in files:
             with pa.memory_map(str(file)) as source:
                 for batch in pa.ipc.open_stream(source):
                     column = batch.column("input_ids")
-                    tokens += int(pa.compute.sum(pa.compute.list_value_length(column)).as_py() or 0)
+                    tokens += int(pc.sum(pc.list_value_length(column)).as_py() or 0)
                     rows += batch.num_rows
-    except (ImportError, OSError, KeyError, pa.ArrowInvalid):
+    except (OSError, KeyError, pa.ArrowException):
         return None
     return (tokens, rows) if tokens else None
