@@ -31,6 +31,7 @@ APERTUS = (
 )
 TWINS = {
     "smoke-apertus-70b": APERTUS,
+    "smoke-apertus-8b": APERTUS,
     "smoke-olmo-2-32b": "<|endoftext|><|user|>\nHello\n<|assistant|>\nGood day.<|endoftext|>\n"
     "<|user|>\nBye\n<|assistant|>\n",
     "smoke-eurollm": "<s><|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\nGood day."
@@ -80,6 +81,7 @@ def test_weights_that_were_not_gathered_are_refused(tmp_path: Path) -> None:
 #: What a run of each leaves that only its own sharding leaves.
 SHARDED = {
     "smoke-apertus-70b": "checkpoint-*/global_step*/*optim_states.pt",  # DeepSpeed ZeRO-3
+    "smoke-apertus-8b": "checkpoint-*/pytorch_model_fsdp_0/*.distcp",
     "smoke-olmo-2-32b": "checkpoint-*/pytorch_model_fsdp_0/*.distcp",
     "smoke-eurollm": "checkpoint-*/pytorch_model_fsdp_0/*.distcp",
 }
