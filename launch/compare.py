@@ -12,6 +12,7 @@ import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch.errors import KitError
@@ -97,29 +98,14 @@ def read(run: Run) -> Curve:
     Raises:
         KitError: it has no training, or has logged no step with a loss.
     """
-    file = run.folder("train") / "progress.jsonl"
     if "train" not in run.stages:
         raise KitError(
             f"{run.name} has no training: it scored weights that were there",
             where=str(run.path), fix="mfo status lists the runs",
         )  # fmt: skip
-    rows, lines = read_jsonl(file), _lines(file)
-    steps: dict[int, dict[str, float]] = {}
-    again, changed, times = set(), set(), []
-    of = None
-    for row in rows:
-        step = row.get("step")
-        if isinstance(step, bool) or not isinstance(step, int) or "loss" not in row:
-            continue  # the trainer's summary repeats the last step without a loss
-        values = {name: _number(row.get(name)) for name in QUANTITIES if name in row}
-        if step in steps:
-            again.add(step)
-            if not _same(steps[step]["loss"], values["loss"]):
-                changed.add(step)
-        steps[step] = values
-        of = row["of"] if isinstance(row.get("of"), int) else of
-        times.append((step, _number(row.get("time"))))
-    if not steps:
+    file = run.folder("train") / "progress.jsonl"
+    found = curve(run.name, file)
+    if not found.steps:
         state = run.status("train")["state"]
         raise KitError(
             f"{run.name} has logged no training step: its training is {state}",
@@ -128,15 +114,36 @@ def read(run: Run) -> Curve:
             if file.is_file() else "the file is not there",
             fix=f"mfo status {run.name}",
         )  # fmt: skip
+    return found
+
+
+def curve(name: str, file: Path) -> Curve:
+    """Read a progress.jsonl; one that is not there has no steps."""
+    rows, lines = read_jsonl(file), _lines(file)
+    steps: dict[int, dict[str, float]] = {}
+    again, changed, times = set(), set(), []
+    of = None
+    for row in rows:
+        step = row.get("step")
+        if isinstance(step, bool) or not isinstance(step, int) or "loss" not in row:
+            continue  # the trainer's summary repeats the last step without a loss
+        values = {key: _number(row.get(key)) for key in QUANTITIES if key in row}
+        if step in steps:
+            again.add(step)
+            if not _same(steps[step]["loss"], values["loss"]):
+                changed.add(step)
+        steps[step] = values
+        of = row["of"] if isinstance(row.get("of"), int) else of
+        times.append((step, _number(row.get("time"))))
     paces = [b[1] - a[1] for a, b in itertools.pairwise(times) if b[0] == a[0] + 1]
     paces = [pace for pace in paces if math.isfinite(pace) and pace > 0]
     return Curve(
-        run.name, dict(sorted(steps.items())), of, tuple(sorted(again)), tuple(sorted(changed)),
+        name, dict(sorted(steps.items())), of, tuple(sorted(again)), tuple(sorted(changed)),
         lines - len(rows), statistics.median(paces) if len(paces) > 2 else None,
     )  # fmt: skip
 
 
-def _lines(file: Any) -> int:
+def _lines(file: Path) -> int:
     try:
         return sum(1 for line in file.read_bytes().splitlines() if line.strip())
     except OSError:
