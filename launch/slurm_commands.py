@@ -38,9 +38,20 @@ def shaped(site: Site, nodes: int | None) -> Site:
 
 
 def print_scripts(recipe: Recipe, site: Site, run: Path, *, seeds: int = 1) -> None:
-    """Print each stage's sbatch file and what stands beside it, exactly as they would be sent."""
-    from launch.cluster.script import make
+    """Print each stage's sbatch file and what stands beside it, exactly as they would be sent.
 
+    Where an account is wanted and none is given, the line that names it is missing, and said to be.
+    """
+    from dataclasses import replace
+
+    from launch.cluster.script import make, who
+
+    try:
+        who(site)
+    except KitError as error:
+        click.echo(f"# NOT RUNNABLE HERE: {error.what}; next: {error.fix}")
+        click.echo("# until then no script below names an account")
+        site = replace(site, account_required=False)
     before: str | None = None
     for stage in ("corpus", "train", "evaluate", "judge"):
         script = make(recipe, site, stage, run, count=seeds).after(before)

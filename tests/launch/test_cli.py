@@ -97,6 +97,22 @@ def test_dry_run_prints_the_whole_truth_and_writes_nothing(
     assert "NOT RUNNABLE HERE" in out
 
 
+def test_a_dry_run_for_slurm_shows_its_scripts_with_and_without_an_account(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SBATCH_ACCOUNT", raising=False)
+    code, out, _ = call("run", "gemma-3-27b", "--site", "clariden", "--dry-run")
+    assert code == 0
+    assert "NOT RUNNABLE HERE" in out
+    assert "export SBATCH_ACCOUNT=YOUR_PROJECT" in out
+    assert out.count("#SBATCH --nodes=8") == 1
+    assert "#SBATCH --account" not in out
+    assert "account_required = true" in out, "run.toml holds the site as it is"
+    monkeypatch.setenv("SBATCH_ACCOUNT", "g123")
+    _, out, _ = call("run", "gemma-3-27b", "--site", "clariden", "--dry-run")
+    assert out.count("#SBATCH --account=g123") == 4
+
+
 def test_status_and_logs_read_what_is_on_disk(
     call: Callable[..., tuple[int, str, str]], new_run: Callable[..., Run]
 ) -> None:
