@@ -97,7 +97,8 @@ def bias_words(bias: Mapping[str, Any]) -> str:
     if bias["biased"]:
         return (
             f"The judge is biased to the {bias['towards']} answer: being shown first is worth "
-            f"{said} over {bias['pairs']:,} pairs. Both orders take it out of the score."
+            f"{said} over {bias['pairs']:,} pairs. With both orders it favours neither model, "
+            "but it draws the score towards 50."
         )
     pairs = bias["pairs"]
     return f"No position bias is seen: being shown first is worth {said} over {pairs:,} pairs."
