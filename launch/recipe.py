@@ -3,6 +3,7 @@
 `load("smoke")` reads recipes/smoke/recipe.toml and gives one resolved dictionary. From below:
     extends    another recipe
     with       parts (recipes/parts/NAME.toml) that several recipes share, in order
+    needs      keys that must be set below it, where a variant means nothing without them
     unset      keys that are taken away again
     append     what is put behind a list, by key
     its own    tables
@@ -167,6 +168,15 @@ def _over(below: dict[str, Any], own: dict[str, Any], file: Path) -> dict[str, A
     for part in own.get("with", []):
         place = _part(part, file)
         data = _over(data, _read(place, f"part {part}"), place)
+    for key in own.get("needs", []):
+        table, leaf = _place(data, key)
+        if table is None or not table.get(leaf):
+            raise KitError(
+                f"{file.stem} needs {key}, which this recipe does not set",
+                where=str(file),
+                cause="it changes nothing, or the wrong thing, where that is not set",
+                fix="leave it out",
+            )
     for key in own.get("unset", []):
         table, leaf = _place(data, key)
         if table is None or leaf not in table:

@@ -82,6 +82,7 @@ HEAD: dict[str, type] = {
     "status": str,
     "extends": str,
     "with": list,
+    "needs": list,
     "unset": list,
     "append": dict,
 }
