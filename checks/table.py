@@ -13,8 +13,12 @@ DIRECTIONS = ("higher", "lower")
 PLUS_MINUS = ("standard error", "95% interval", "not stated")
 
 
-#: What comparisons are called for readers.
-COMPARED = {"auto_moove": "Auto-MOOVE"}
+#: Benchmarks that are comparisons: the name of their rows, what readers call them, and the model
+#: that ours is held against; None: its own base.
+COMPARED: dict[str, tuple[str, str, str | None]] = {
+    "auto_moove": ("auto_moove", "Auto-MOOVE", None),
+    "auto_moove_medgemma": ("auto_moove", "Auto-MOOVE", "MedGemma-27B"),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ class Table:
     sha256: str = ""
 
     def column(self, key: str, model: str) -> Benchmark | None:
-        """Give a benchmark's column; a comparison of the model with its base is one as well.
+        """Give a benchmark's column; a comparison (``COMPARED``) is one as well.
 
         What is judged of a comparison is the share preferred: wins plus half the ties.
         """
@@ -133,12 +137,12 @@ class Table:
         found = self.comparison(key, model)
         if found is None:
             return None
-        title = f"{COMPARED.get(key, key)} against {found.against}"
+        title = f"{_compared(key)[1]} against {found.against}"
         return Benchmark(key, title, items=found.items, decimals=found.decimals, metric="mean",
                          source=found.source)  # fmt: skip
 
     def score(self, key: str, model: str) -> Score | None:
-        """Give a model's cell, or what was published of its comparison with its base."""
+        """Give a model's cell, or the share preferred that was published of its comparison."""
         row = self.model(model)
         if key in row.scores:
             return row.scores[key]
@@ -149,9 +153,15 @@ class Table:
         return Score(preferred if preferred is not None else found.win + found.tie / 2)
 
     def comparison(self, key: str, model: str) -> Comparison | None:
-        """Give the published comparison of a model with its base; None where there is none."""
-        base = self.model(model).base
-        own = (c for c in self.comparisons if (c.name, c.model, c.against) == (key, model, base))
+        """Give the published comparison that a benchmark repeats; None where there is none.
+
+        Args:
+            key: the benchmark; ``COMPARED`` says with whom it compares, any other with the base.
+            model: whose comparison it is.
+        """
+        name, _, other = _compared(key)
+        row = (name, model, other or self.model(model).base)
+        own = (c for c in self.comparisons if (c.name, c.model, c.against) == row)
         return next(own, None)
 
     @property
@@ -169,6 +179,10 @@ class Table:
                 fix=f"it has: {', '.join(self.models)}",
             )
         return self.models[name]
+
+
+def _compared(key: str) -> tuple[str, str, str | None]:
+    return COMPARED.get(key, (key, key, None))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

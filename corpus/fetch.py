@@ -210,8 +210,13 @@ def _not_had(one: Wanted, what: str, why: Sequence[str]) -> KitError:
         cause="it is gated: its licence has to be accepted on its page, for the token in HF_TOKEN"
         if gated
         else "no network here, no such repository or revision, or no access to it",
-        fix="run the same command again on a machine with a network, or with --mirror; what is "
-        "whole is not brought again",
+        fix=(
+            f"accept it at https://huggingface.co/{one.repo.name}, export HF_TOKEN=… of that "
+            "account, and run the same command again"
+            if gated
+            else "run the same command again on a machine with a network, or with --mirror"
+        )
+        + "; what is whole is not brought again",
         exit_code=1,
     )
 

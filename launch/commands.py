@@ -32,7 +32,7 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
     from launch import run as run_folder
     from launch import site as sites
     from launch.preflight import choices, plan
-    from launch.preflight.wanted import fetch_command, freeze, look
+    from launch.preflight.wanted import freeze, look
     from launch.slurm_commands import shaped
 
     site = shaped(sites.load(site_name), nodes)
@@ -43,8 +43,8 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
     if dry:
         recipe, said = look(recipe, site, choices.FULL)
         decisions += [
-            words if there else f"NOT FETCHED: {words}; next: {fetch_command(recipe, site)}"
-            for there, words in said
+            words if there else f"NOT FETCHED: {words}; next: {command}"
+            for there, words, command in said
         ]
         dry_run(recipe, site, decisions, seeds=seeds)
         return 0

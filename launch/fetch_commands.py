@@ -35,14 +35,16 @@ def fetch(recipe_name: str, site_name: str, mirrors: tuple[str, ...], only: tupl
 
     from launch import recipe as recipes
     from launch import site as sites
-    from launch.preflight import wanted
+    from launch.preflight import comparators, wanted
 
     recipe, site = recipes.load(recipe_name), sites.load(site_name)
     console = Console(stderr=as_json, highlight=False)
-    asked = wanted.wanted(recipe, only or wanted.PARTS)
+    asked = wanted.wanted(recipe, only)
     parts = _bring(asked, site.cache_path, mirrors, console, jobs=jobs, update=update)
     if "model" in (only or wanted.PARTS):
         wanted.check_model(recipe, site)
+    for line in () if only else comparators.not_wanted(recipe):
+        console.print(line, markup=False, soft_wrap=True)
     counts = wanted.corpus_counts(recipe, site) if "corpus" in (only or wanted.PARTS) else []
     made: dict[str, str] = {}
     if wanted.from_hub(recipe) and "benchmarks" in (only or wanted.PARTS):

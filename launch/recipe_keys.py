@@ -67,6 +67,8 @@ SCHEMA: dict[str, dict[str, type]] = {
         "revision": str,
         "script": str,
         "first_bias": float,
+        "medgemma": str,
+        "medgemma_revision": str,
     },
     "published": {"table": str, "model": str, "tier": str, "gpu_hours": float},
 }

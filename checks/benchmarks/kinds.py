@@ -18,6 +18,8 @@ from checks.benchmarks import mcq, suites
 from checks.errors import KitError
 
 __all__ = [
+    "AGAINST",
+    "BASE",
     "CHOICE",
     "JUDGED",
     "KINDS",
@@ -27,6 +29,7 @@ __all__ = [
     "check",
     "draw",
     "find_benchmarks",
+    "items_of",
     "kind",
 ]
 
@@ -34,6 +37,11 @@ T = TypeVar("T")
 CHOICE, SUITE, RUBRIC, PAIRS = "choice", "suite", "rubric", "pairs"
 #: Kinds that another model decides on.
 JUDGED = (RUBRIC, PAIRS)
+#: Comparisons, and whose answers each holds the trained model's against, as a run calls that model.
+BASE = "base"
+AGAINST = {"auto_moove": BASE, "auto_moove_medgemma": "medgemma"}
+#: Benchmarks that ask another one's items: they have no file of their own.
+SHARED = {"auto_moove_medgemma": "auto_moove"}
 #: Every benchmark that the kit reads, in the order in which they are shown.
 KINDS = {
     **dict.fromkeys(mcq.BENCHMARKS, CHOICE),
@@ -41,13 +49,18 @@ KINDS = {
     "healthbench": RUBRIC,
     "healthbench_hard": RUBRIC,
     "healthbench_consensus": RUBRIC,
-    "auto_moove": PAIRS,
+    **dict.fromkeys(AGAINST, PAIRS),
 }
 
 
 def kind(name: str) -> str:
     """Say how a benchmark is scored; a name that is not known counts as multiple choice."""
     return KINDS.get(name, CHOICE)
+
+
+def items_of(name: str) -> str:
+    """Name the benchmark whose items, and so whose file, a benchmark asks: mostly its own."""
+    return SHARED.get(name, name)
 
 
 def check(name: str, path: Path) -> int:
@@ -73,7 +86,8 @@ def find_benchmarks(folder: Path) -> dict[str, Path]:
     """Find the benchmark files of a folder by the beginning of their names.
 
     `medqa.jsonl` and `medqa_test.jsonl` are both MedQA, `healthbench_hard.jsonl` is HealthBench
-    Hard and not HealthBench. Other files are left alone.
+    Hard and not HealthBench. Other files are left alone. One file serves every comparison of its
+    vignettes.
 
     Raises:
         KitError: no such folder, no benchmark in it, or two files for one benchmark.
@@ -105,7 +119,7 @@ def find_benchmarks(folder: Path) -> dict[str, Path]:
             cause=f"file names must begin with {', '.join(KINDS)} and end in .jsonl",
             fix="rename the files, or give another folder",
         )
-    return {name: found[name] for name in KINDS if name in found}
+    return {name: found[items_of(name)] for name in KINDS if items_of(name) in found}
 
 
 def _whose(path: Path) -> str | None:
@@ -113,7 +127,8 @@ def _whose(path: Path) -> str | None:
     stem = path.stem.lower().replace("-", "_")
     if stem.endswith("_fewshot"):  # the examples that are shown before the questions
         return None
-    fitting = [n for n in KINDS if re.match(rf"{re.escape(n)}(?![a-z])", stem)]
+    own = (n for n in KINDS if n not in SHARED)
+    fitting = [n for n in own if re.match(rf"{re.escape(n)}(?![a-z])", stem)]
     return max(fitting, key=len, default=None)
 
 
@@ -124,9 +139,10 @@ def draw(items: Sequence[T], limit: int, seed: int, benchmark: str) -> list[T]:
         items: of the file.
         limit: how many; 0, or more than there are: all.
         seed: with the benchmark's name, decides which.
-        benchmark: its name.
+        benchmark: its name; benchmarks of the same items draw the same, so that an answer which
+            one of them has is the other's too.
     """
     if limit <= 0 or limit >= len(items):
         return list(items)
-    rng = random.Random(f"{seed}:{benchmark}")  # noqa: S311 - a sample, not a secret
+    rng = random.Random(f"{seed}:{items_of(benchmark)}")  # noqa: S311 - a sample, not a secret
     return [items[i] for i in sorted(rng.sample(range(len(items)), limit))]

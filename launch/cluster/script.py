@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from launch import judging
 from launch.cluster import container
 from launch.errors import KitError
 from launch.recipe import ROOT, Recipe
@@ -210,6 +211,7 @@ def data_paths(recipe: Recipe) -> list[Path]:
     given = [recipe.table("model").get("weights"), recipe.table("model").get("base"),
              recipe.table("corpus").get("sources"),
              recipe.table("eval").get("benchmark_files"),
-             *(recipe.table("judge").get(key) for key in JUDGE_FILES)]  # fmt: skip
+             *(recipe.table("judge").get(key) for key in JUDGE_FILES),
+             *(one.model for one in judging.comparators(recipe).values())]  # fmt: skip
     found = [Path(str(g)) for g in given if g and str(g).startswith("/")]
     return [p if p.is_dir() else p.parent for p in found]

@@ -64,14 +64,13 @@ def resolve(
 
 def _without_vignettes(recipe: Recipe, decisions: list[str]) -> tuple[Recipe, list[str]]:
     """Leave Auto-MOOVE out where nobody has given its vignettes, which are not published."""
-    table = recipe.table("eval")
-    pairs = [n for n in table["benchmarks"] if kinds.kind(n) == kinds.PAIRS]
-    if table["benchmark_files"] != "hub" or not pairs or recipe.table("judge")["vignettes"]:
+    table, pairs = recipe.table("eval"), judging.left_out(recipe)
+    if not pairs:
         return recipe, decisions
     left = [name for name in table["benchmarks"] if name not in pairs]
     data = {**recipe.data, "eval": {**table, "benchmarks": left}}
-    said = (f"{pairs[0]}: left out, because its vignettes are not published; with a file of them: "
-            "--set judge.vignettes=FILE")  # fmt: skip
+    said = (f"{', '.join(pairs)}: left out, because the vignettes are not published; with a file "
+            "of them: --set judge.vignettes=FILE")  # fmt: skip
     return recipes.Recipe(recipe.name, data, recipe.lineage, recipe.settings), [*decisions, said]
 
 
@@ -175,12 +174,13 @@ def check_inputs(recipe: Recipe, site: Site, stages: list[str]) -> None:
 
     Raises:
         KitError: a local base model is not the recipe's, the corpus is not there or too small, a
-            benchmark file is broken or of another schema, or the published table has no such model
-            or benchmark.
+            benchmark file is broken or of another schema, a comparator is missing or is a model of
+            the run itself, or the published table has no such model or benchmark.
     """
     from checks.benchmarks import harness
     from checks.tables import load_table
     from corpus import sources
+    from launch.preflight import comparators
     from launch.preflight.dims import check_folder
     from launch.preflight.plan_corpus import check_rows
     from launch.stages.evaluate import benchmark_files
@@ -205,6 +205,9 @@ def check_inputs(recipe: Recipe, site: Site, stages: list[str]) -> None:
     for name, path in benchmark_files(recipe).items():
         kinds.check(name, path)
     graders.check(recipe, site)
+    if "evaluate" in stages:
+        for one in judging.comparators(recipe).values():
+            comparators.folder(recipe, site, one)
     published = recipe.table("published")
     printed = load_table(published["table"])
     names = recipe.table("eval")["benchmarks"]

@@ -67,8 +67,7 @@ def fetched(recipe_name: str, site: Site) -> list[Check]:
 
     recipe = recipes.load(recipe_name)
     _, said = wanted.look(recipe, site, choices.FULL)
-    out = [Check("ok", words) if there else Check("fail", words, wanted.fetch_command(recipe, site))
-           for there, words in said]  # fmt: skip
+    out = [Check("ok" if there else "fail", words, command) for there, words, command in said]
     return out or [Check("ok", f"{recipe.name} needs nothing from elsewhere")]
 
 

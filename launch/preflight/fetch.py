@@ -12,6 +12,7 @@ from typing import Any
 
 from launch.errors import KitError
 from launch.files import digest, sha256_file
+from launch.preflight.hub import MODEL_FILES, fetch_command, only_safetensors
 from launch.recipe import Recipe
 from launch.run import versions
 from launch.site import Site
@@ -77,18 +78,11 @@ def base_model(recipe: Recipe, site: Site) -> Path:
     if recipe.table("model").get("source") == "random":
         return _build(recipe, Path(place))
     folder = place if isinstance(place, Path) else _from_hub(recipe, site)
-    if not list(folder.glob("*.safetensors")):
-        raise KitError(
-            "the base model holds no safetensors", where=str(folder),
-            cause="pickled weights (.bin) are not loaded: a pickle can run code",
-            fix="choose a revision with safetensors",
-        )  # fmt: skip
-    return folder
+    return only_safetensors(folder, "base model")
 
 
 def _from_hub(recipe: Recipe, site: Site) -> Path:
     from corpus.store import Repo, Store
-    from launch.preflight.wanted import MODEL_FILES, fetch_command
 
     model = recipe.table("model")
     repo = Repo("model", str(model["base"]))

@@ -25,37 +25,32 @@ from launch import judging
 from launch.errors import ACTIONABLE, CorpusError, KitError, nearest
 from launch.files import digest as digest_json
 from launch.files import read_json, write_json
+from launch.preflight import comparators
 from launch.preflight.dims import check_folder
+from launch.preflight.hub import MODEL_FILES, fetch_command
 from launch.preflight.upstream import load_pins, task_files
 from launch.recipe import RECIPES, Recipe
 from launch.site import Site
 
 BENCHMARKS = RECIPES / "benchmarks.toml"
-#: What is asked of the hub for a model: weights as safetensors, configuration, tokenizer; no code,
-#: no pickles.
-MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 #: What `mfo fetch --only` takes.
-PARTS = ("corpus", "model", "benchmarks", "graders", "upstream")
+PARTS = ("corpus", "model", "benchmarks", "graders", "comparators", "upstream")
 _Tie = Callable[[Recipe, Site, dict[str, Any]], list[str]]
 
 
-def fetch_command(recipe: Recipe, site: Site) -> str:
-    """The command that brings what a recipe needs to a site's cache."""
-    return f"mfo fetch {recipe.name} --site {site.name}"
-
-
-def wanted(recipe: Recipe, only: Iterable[str] = PARTS) -> list[Wanted]:
+def wanted(recipe: Recipe, only: Iterable[str] = ()) -> list[Wanted]:
     """Everything of a recipe that is not on this machine by itself.
 
     Args:
         recipe: as it is resolved.
-        only: some of PARTS.
+        only: some of PARTS; none: all of them, without the comparators of comparisons that a run
+            leaves out for want of vignettes: a gated model that nothing would ask.
 
     Raises:
         KitError: a benchmark that recipes/benchmarks.toml does not know, or a broken list.
     """
     out: list[Wanted] = []
-    parts = set(only)
+    parts = set(only) or set(PARTS)
     if "corpus" in parts:
         out += [entry.wanted("corpus") for entry in _corpus(recipe)]
     if "model" in parts and (model := _model(recipe)):
@@ -69,6 +64,8 @@ def wanted(recipe: Recipe, only: Iterable[str] = PARTS) -> list[Wanted]:
                 out += [_examples(entry)] if "examples" in entry.data else []
     if "graders" in parts and (judge := _judge(recipe)):
         out.append(Wanted(*judge, MODEL_FILES, "judge"))
+    if "comparators" in parts:
+        out += comparators.wanted(recipe, every="comparators" in only)
     if "upstream" in parts:
         out += [
             Wanted(Repo("github", pins.repository), pins.commit, tuple(pins.sha256),
@@ -201,18 +198,20 @@ def freeze(recipe: Recipe, site: Site, stages: Iterable[str]) -> tuple[Recipe, l
 
 def look(
     recipe: Recipe, site: Site, stages: Iterable[str]
-) -> tuple[Recipe, list[tuple[bool, str]]]:
+) -> tuple[Recipe, list[tuple[bool, str, str]]]:
     """Tie a recipe to as much of it as was fetched, and refuse nothing.
 
     Returns:
-        The recipe as of `freeze`, and for each thing whether it is there and what is said of it.
+        The recipe as of `freeze`, and for each thing whether it is there, what is said of it, and
+        the command that would bring it.
     """
-    data, said = copy.deepcopy(recipe.data), []
+    data, said = copy.deepcopy(recipe.data), list[tuple[bool, str, str]]()
     for tie in _ties(recipe, stages):
         try:
-            said += [(True, line) for line in tie(recipe, site, data)]
+            said += [(True, line, "") for line in tie(recipe, site, data)]
         except ACTIONABLE as error:
-            said.append((False, error.what))
+            part = comparators.PART if tie is comparators.tie else ""
+            said.append((False, error.what, fetch_command(recipe, site, part)))
     return Recipe(recipe.name, data, recipe.lineage, recipe.settings), said
 
 
@@ -223,6 +222,7 @@ def _ties(recipe: Recipe, stages: Iterable[str]) -> list[_Tie]:
         ("evaluate" in stages, _tie_benchmarks),
         ("evaluate" in stages, _tie_task_files),
         ("evaluate" in stages, _tie_judge),
+        ("evaluate" in stages, comparators.tie),
     ]
     return [tie for needed, tie in ties if needed]
 

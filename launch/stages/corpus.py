@@ -159,6 +159,7 @@ def _decontaminate(
     run: Run, prepared: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[Path, str | None]]:
     """Put the kept rows in train.jsonl's place; gives the summary and the other files."""
+    from checks.benchmarks.kinds import items_of
     from corpus.decontaminate import decontaminate
     from launch.corpus_commands import choose_workers, outside, read_prompts
     from launch.preflight.fetch import base_model
@@ -167,7 +168,9 @@ def _decontaminate(
     folder = run.folder("corpus")
     whole, out = folder / "prepared.jsonl", folder / "decontaminate"
     (folder / "train.jsonl").rename(whole)
-    files = benchmark_files(run.recipe).items()
+    named = benchmark_files(run.recipe)
+    # Two comparisons of the same vignettes are one benchmark to a training row.
+    files = [(n, p) for n, p in named.items() if items_of(n) == n or items_of(n) not in named]
     found = [read_prompts(name, path, every=_every(run)) for name, path in files]
     for one in found:
         if one.outside:

@@ -11,11 +11,12 @@ from checks.benchmarks import kinds
 from launch import judging
 from launch.errors import KitError, nearest
 from launch.files import digest, read_json, sha256_file, write_json
-from launch.preflight import fetch, upstream
+from launch.preflight import comparators, fetch, upstream
 from launch.stages import graders, judged
 
 #: Keys of [judge] that say where something lies and not what it is.
-PLACES = ("grader_prompt", "pairs_prompt", "canary", "script", "vignettes", "concurrency")
+PLACES = ("grader_prompt", "pairs_prompt", "canary", "script", "vignettes", "concurrency",
+          "medgemma", "medgemma_revision")  # fmt: skip
 
 if TYPE_CHECKING:
     from launch.recipe import Recipe
@@ -29,8 +30,7 @@ def benchmark_files(recipe: Recipe) -> dict[str, Path]:
         KitError: the recipe's benchmarks are not in the folder, or no folder is given.
     """
     table = recipe.table("eval")
-    own = judging.own_file(recipe)
-    given = {own: Path(recipe.table("judge")["vignettes"])} if own else {}
+    given = {n: Path(recipe.table("judge")["vignettes"]) for n in judging.own_files(recipe)}
     wanted = [name for name in table["benchmarks"] if name not in given]
     folder = str(table["benchmark_files"])
     if not wanted:
@@ -100,6 +100,8 @@ def inputs(run: Run) -> dict[str, Any]:
             "prompts": graders.prompts(run.recipe, run.site).sha256,
             "canary": sha256_file(Path(own["canary"])) if own["canary"] else "",
         }
+        if others := judging.comparators(run.recipe):
+            out["comparators"] = {n: comparators.identity(one) for n, one in others.items()}
     return out
 
 
@@ -108,11 +110,15 @@ def models(run: Run, *, compared: bool = False) -> dict[str, Path]:
 
     Args:
         run: whose models.
-        compared: the base model too, whether or not it is scored.
+        compared: also those that comparisons need, whether or not they are scored.
     """
+    recipe, site = run.recipe, run.site
     out = {"trained": weights(run)}
-    if compared or run.recipe.table("eval")["base"]:
-        out = {"base": fetch.base_model(run.recipe, run.site), **out}
+    if recipe.table("eval")["base"] or (compared and judging.compared(recipe)):
+        out = {"base": fetch.base_model(recipe, site), **out}
+    if compared:
+        others = judging.comparators(recipe)
+        out |= {name: comparators.folder(recipe, site, one) for name, one in others.items()}
     return out
 
 
@@ -121,7 +127,27 @@ def identities(run: Run) -> dict[str, str]:
     out = {"trained": weights_digest(run)}
     if judging.compared(run.recipe) or run.recipe.table("eval")["base"]:
         out["base"] = digest(fetch.base_model_identity(run.recipe))
+    for name, one in judging.comparators(run.recipe).items():
+        out[name] = digest(comparators.identity(one))
     return out
+
+
+def refuse_itself(run: Run) -> None:
+    """Refuse a comparator that is the scored model under another name: equal shards.
+
+    Raises:
+        KitError: naming it.
+    """
+    others = judging.comparators(run.recipe)
+    scored = weights_digest(run) if others else ""  # reads every byte
+    for name, one in others.items():
+        if comparators.shards(run.recipe, run.site, one) == scored:
+            raise KitError(
+                f"{one.benchmark} would compare a model with itself",
+                where=f"judge.{name} = {one.model!r}",
+                cause="its weights are, byte for byte, those that are scored",
+                fix=f"mfo run {run.recipe.name} --set judge.{name}= the other model",
+            )
 
 
 def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
@@ -129,12 +155,13 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     # Set before any framework is imported: nothing here may wait for a network.
     os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})
     folder, names = run.folder("evaluate"), benchmark_files(run.recipe)
+    refuse_itself(run)  # before hours of scoring
     choice = {n: p for n, p in names.items() if kinds.kind(n) not in kinds.JUDGED}
     files, summary = multiple_choice(run, models(run), choice)
     if len(choice) < len(names):
         more, found = judged.execute(
             run,
-            models(run, compared=judging.compared(run.recipe)),
+            models(run, compared=True),
             {n: p for n, p in names.items() if n not in choice},
             identities(run),
         )

@@ -142,6 +142,7 @@ def servers(recipe: Recipe, site: Site, weights: Path, base: Path | str) -> list
     models = {"trained": weights}
     if recipe.table("eval")["base"] or judging.compared(recipe):
         models = {"base": Path(base), **models}
+    models |= {n: one.folder or Path(one.model) for n, one in judging.comparators(recipe).items()}
     out = [model_server(recipe, site, folder, name) for name, folder in models.items()]
     judge = judge_server(recipe, site, Path(str(recipe.table("judge")["model"])))
     return [*out, judge] if judge else out
@@ -195,12 +196,15 @@ def describe(recipe: Recipe, site: Site) -> list[str]:
     if not names:
         return []
     rules, table = protocol(recipe), recipe.table("judge")
+    others = [f"{one.benchmark}: compared with {one.identity}, which is asked here as ours is"
+              for one in judging.comparators(recipe).values()]  # fmt: skip
     by = "vLLM" if site.gpus_per_node else "the kit's small server, as there is no GPU"
     return [
         f"answers to {', '.join(names)}: from {by}; temperature {rules.temperature:g}, at most "
         f"{rules.max_tokens:,} tokens, seed {rules.seed}",
         f"judge: {_who(recipe, site)}; protocol {rules.name}: what cannot be read "
         + ("makes the benchmark invalid" if rules.strict else "counts as upstream counts it"),
+        *others,
         _canary_words(table),
     ]
 

@@ -1,8 +1,9 @@
 """The part of stage evaluate that a judge decides: HealthBench and Auto-MOOVE.
 
-First every model answers, one server after the other, with all benchmarks queued to it; then the
-judge's canary sings, and the judge goes through the answers. Every request and reply is a line of
-evaluate/calls/*.jsonl, by content: after a kill, what was answered is not asked again.
+First every model answers (the trained one, the base, and whom else a comparison needs), one server
+after the other, with all benchmarks queued to it; then the judge's canary sings, and the judge goes
+through the answers. Every request and reply is a line of evaluate/calls/*.jsonl, by content: after
+a kill, what was answered is not asked again.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from checks.benchmarks import canary, healthbench, kinds, moove, moove_scores
 from checks.benchmarks.client import Call, Client, Progress, Reply
 from checks.benchmarks.details import details
 from checks.items import Item, write_items
+from launch import judging
 from launch.files import digest, sha256_file, write_json
 from launch.stages import graders
 from launch.stages.serve import ServedClient, Server, Serving
@@ -25,7 +27,7 @@ from launch.stages.serve import ServedClient, Server, Serving
 if TYPE_CHECKING:
     from launch.run import Run
 
-BASE, TRAINED = "base", "trained"
+BASE, TRAINED = kinds.BASE, "trained"
 #: Seconds between two lines of progress in the log, and between two writes of progress.json.
 SAY_S, SHOW_S = 15.0, 1.0
 Answers = dict[str, dict[str, list[Reply]]]
@@ -44,7 +46,8 @@ def execute(
 
     Returns:
         The files, and {"trained": {benchmark: {"items", "of", "score", "unparsed", "sha256",
-        "seconds", "problem"}}, "base": …, "judged": the record of how it was done}.
+        "seconds", "problem"}}, "base": …, "judged": the record of how it was done}. Other models,
+        which comparisons alone ask, have no numbers of their own.
     """
     return _Judged(run, models, names, identities).execute()
 
@@ -69,7 +72,7 @@ class _Judged:
 
     def execute(self) -> tuple[dict[Path, str | None], dict[str, Any]]:
         answers = {which: self._answer(which) for which in self.models}
-        summary: dict[str, Any] = {which: {} for which in self.models}
+        summary: dict[str, Any] = {w: {} for w in self.models if w in (BASE, TRAINED)}
         files: dict[Path, str | None] = {}
         with self._judge() as client:
             problem = self._sing(client)
@@ -100,7 +103,7 @@ class _Judged:
     def _graded(self, name: str) -> list[str]:
         """Whose answers to a benchmark get a score; of comparisons only the trained model's."""
         if kinds.kind(name) == kinds.RUBRIC and self.table["base"]:
-            return list(self.models)
+            return [which for which in self.models if which in (BASE, TRAINED)]
         return [TRAINED]
 
     # --- answers ----------------------------------------------------------------------------------
@@ -109,7 +112,7 @@ class _Judged:
         wanted = {
             name: [self._call(name, one) for one in found]
             for name, (found, _) in self.sets.items()
-            if which in self._graded(name) or kinds.kind(name) == kinds.PAIRS
+            if which in (*self._graded(name), kinds.AGAINST.get(name))
         }
         serving = graders.model_server(self.recipe, self.site, self.models[which], which)
         every = [call for calls in wanted.values() for call in calls]
@@ -176,7 +179,7 @@ class _Judged:
                 found, [(r.text, r.cut) for r in ours], client, self.prompts.grader, self.protocol
             )
             return [healthbench.to_item(one, name, self.protocol) for one in graded]
-        return self._pairs(client, name, found, ours, answers[BASE][name])
+        return self._pairs(client, name, found, ours, answers[kinds.AGAINST[name]][name])
 
     def _pairs(
         self, client: Client, name: str, found: list[Any], ours: list[Reply], theirs: list[Reply]
@@ -219,11 +222,13 @@ class _Judged:
         return out
 
     def _record(self) -> dict[str, Any]:
+        others = {w: one.identity for w, one in judging.comparators(self.recipe).items()}
         return {
             "protocol": asdict(self.protocol),
             "judge": graders.judge_identity(self.recipe),
             "prompts": self.prompts.sha256,
             "chat_templates": {w: _template(m) for w, m in self.models.items()},
+            **({"comparators": others} if others else {}),
             **self.record,
         }
 

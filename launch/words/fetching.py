@@ -22,7 +22,8 @@ SITE = click.option("--site", default="laptop", show_default=True, shell_complet
 @SITE
 @MIRROR
 @click.option("--only", multiple=True,
-              type=click.Choice(["corpus", "model", "benchmarks", "graders", "upstream"]),
+              type=click.Choice(["corpus", "model", "benchmarks", "graders", "comparators",
+                                 "upstream"]),
               help="This part alone. May be given again.")  # fmt: skip
 @JOBS
 @click.option("--update", is_flag=True, help="Take what a branch stands for now.")
@@ -33,8 +34,9 @@ def fetch(recipe: str, site: str, mirrors: tuple[str, ...], only: tuple[str, ...
 
     On a machine with a network; every file is checked.
 
-    Corpus, base model, benchmarks, their graders and upstream's pinned files. Go on after an
-    interruption by the same command; afterwards everything runs with HF_HUB_OFFLINE=1.
+    Corpus, base model, benchmarks, their graders, the models that comparisons need and upstream's
+    pinned files. Go on after an interruption by the same command; afterwards everything runs with
+    HF_HUB_OFFLINE=1.
 
     \b
     mfo fetch gemma-3-27b --site clariden
