@@ -32,7 +32,7 @@ def wanted(recipe: Recipe, *, every: bool) -> list[Wanted]:
         KitError: as of `launch.judging.comparators`.
     """
     found = judging.comparators(recipe, every=every).values()
-    return [Wanted(_repo(one), one.revision, MODEL_FILES, f"comparator of {one.benchmark}")
+    return [Wanted(_repo(one), one.revision, MODEL_FILES, "comparator")
             for one in found if one.folder is None]  # fmt: skip
 
 

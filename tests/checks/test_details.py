@@ -175,6 +175,10 @@ def test_a_comparison_is_held_against_the_published_shares(found: dict[str, Any]
     full = load_table("fully-open-meditron")
     assert full.score("auto_moove", "Gemma-3-27B-MeditronFO").value == 64.1  # type: ignore[union-attr]
     assert full.column("auto_moove", "EuroLLM-9B-MeditronFO") is None
+    other = full.column("auto_moove_medgemma", "Gemma-3-27B-MeditronFO")
+    assert other is not None
+    assert other.title == "Auto-MOOVE against MedGemma-27B"
+    assert full.column("auto_moove_medgemma", "OLMo-2-32B-MeditronFO") is None
 
 
 def test_terminal_page_and_markdown_say_how_large_the_bias_is(

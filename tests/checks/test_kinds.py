@@ -29,9 +29,15 @@ def test_benchmarks_are_found_by_the_longest_name(tmp_path: Path) -> None:
         "healthbench_hard": "healthbench_hard",
         "healthbench_consensus": "healthbench-consensus.2025",
         "auto_moove": "auto_moove_v2",
+        "auto_moove_medgemma": "auto_moove_v2",
     }
     (tmp_path / "medqa.jsonl").touch()
     with pytest.raises(KitError, match="Two files claim to be medqa"):
+        kinds.find_benchmarks(tmp_path)
+    # One file serves both comparisons: two would no longer be the same vignettes.
+    (tmp_path / "auto_moove_medgemma.jsonl").touch()
+    (tmp_path / "medqa.jsonl").unlink()
+    with pytest.raises(KitError, match="Two files claim to be auto_moove"):
         kinds.find_benchmarks(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(KitError, match="No benchmark"):
@@ -46,3 +52,9 @@ def test_a_file_is_checked_as_what_it_is_called(tmp_path: Path) -> None:
         kinds.check("healthbench", path)
     with pytest.raises(KitError):
         kinds.check("medqa", path)
+
+
+def test_comparisons_of_the_same_vignettes_draw_the_same() -> None:
+    drawn = {n: kinds.draw(range(1000), 20, 42, n) for n in ("auto_moove_medgemma", *kinds.KINDS)}
+    assert drawn["auto_moove_medgemma"] == drawn["auto_moove"]
+    assert drawn["auto_moove"] != drawn["healthbench"]

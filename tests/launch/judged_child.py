@@ -1,6 +1,7 @@
 """The judged part of stage evaluate in a process of its own, its models replaced by stand-ins.
 
-python judged_child.py evaluate RUN COUNTS      the stage's part; prints its summary as JSON
+python judged_child.py evaluate RUN COUNTS      the stage's part; leaves RUN/summary.json
+python judged_child.py stages RUN COUNTS        the whole stages evaluate and judge
 python judged_child.py serve PORT NAME COUNTS   a model that knows the key and answers slowly
 """
 
@@ -12,22 +13,31 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from checks.benchmarks.chat_server import Server, end_with_parent
+from checks.benchmarks.scripted_judge import Rules
+from launch.preflight import fetch
 from launch.recipe import RECIPES
 from launch.run import open_run
-from launch.stages import graders, judged, serve
+from launch.stages import execution, graders, judged, serve
 from launch.stages.evaluate import benchmark_files
 
 KEY = RECIPES / "smoke" / "judged" / "key.json"
 
 
 def answer(name: str, messages: list[dict[str, str]]) -> str:
-    """Give the right value, and of the base model every third time a wrong one."""
+    """Give the right value, of the base model often a wrong one, of MedGemma's stand-in always."""
     facts = json.loads(KEY.read_text())["facts"]
     asked = messages[-1]["content"]
     fact = next(f for drug, f in facts.items() if drug in asked)
-    wrong = name == "base" and len(asked) % 3
+    wrong = name == "medgemma" or (name == "base" and len(asked) % 3)
     time.sleep(0.03)
     return f"It is {fact['wrong'][0] if wrong else fact['right']}."
+
+
+def slowly(messages: list[dict[str, str]]) -> str:
+    """Judge by the miniature's rules, but slowly enough to be killed in the middle."""
+    raw = json.loads(KEY.read_text())
+    time.sleep(0.05)
+    return Rules(raw["facts"], raw["criteria"]).reply(messages)
 
 
 def main() -> None:
@@ -36,7 +46,8 @@ def main() -> None:
         name, counts = rest
         end_with_parent()
         count = Path(counts) / name
-        Server(int(place), lambda m: answer(name, m), count).serve_forever()
+        reply = slowly if name == "judge" else lambda m: answer(name, m)
+        Server(int(place), reply, count).serve_forever()
     counts = Path(rest[0])
 
     def model_server(recipe: Any, site: Any, model: Path, name: str) -> serve.Serving:
@@ -44,11 +55,21 @@ def main() -> None:
         return serve.Serving(name, words, 60.0)
 
     def judge_server(recipe: Any, site: Any, model: Path | None) -> serve.Serving:
+        if what == "stages":
+            return model_server(recipe, site, Path(), "judge")
         made = serve.scripted(str(KEY))
         return serve.Serving("judge", (*made.command, "--count", str(counts / "judge")), 60.0)
 
     graders.model_server, graders.judge_server = model_server, judge_server
     run = open_run(Path(place))
+    if what == "stages":
+        # Nobody loads it, so it need not be built.
+        fetch.base_model = lambda *_: Path("/nowhere")
+        for stage in ("evaluate", "judge"):
+            execution.execute(run, stage)
+        summary = (run.folder("evaluate") / "summary.json").read_text()
+        (run.path / "summary.json").write_text(summary)
+        return
     run.folder("evaluate").mkdir(exist_ok=True)
     models = {"base": Path("/nowhere"), "trained": Path("/nowhere")}
     same = {"base": "base-1", "trained": "trained-1"}

@@ -3,10 +3,7 @@
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,9 @@ import pytest
 
 pytest.importorskip("openai")
 
+sys.path.insert(0, str(Path(__file__).parent))
+from judged_runs import counted, finish, servers, start, until
+
 from checks.benchmarks import canary
 from checks.errors import KitError
 from launch import recipe, site
@@ -22,7 +22,6 @@ from launch.cluster.lifeline import there
 from launch.run import Run, create
 from launch.stages import graders, serve
 
-CHILD = Path(__file__).with_name("judged_child.py")
 JUDGED = ["healthbench", "auto_moove"]
 Make = Callable[..., Run]
 
@@ -35,48 +34,6 @@ def make(tmp_path: Path) -> Make:
         return create(chosen, site.load("laptop"), ["evaluate"], ["why"], tmp_path / name)
 
     return new
-
-
-def start(run: Run) -> subprocess.Popen[bytes]:
-    counts = run.path / "counts"
-    counts.mkdir(exist_ok=True)
-    log = (run.path / "child.log").open("ab")
-    return subprocess.Popen(
-        [sys.executable, str(CHILD), "evaluate", str(run.path), str(counts)],
-        stdout=log, stderr=log, start_new_session=True,
-    )  # fmt: skip
-
-
-def finish(run: Run) -> dict[str, Any]:
-    process = start(run)
-    assert process.wait(120) == 0, (run.path / "child.log").read_text()
-    return dict(json.loads((run.path / "summary.json").read_text()))
-
-
-def counted(run: Run) -> dict[str, Counter[str]]:
-    """Give how often each request was answered, as the servers counted."""
-    return {f.name: Counter(f.read_text().split()) for f in (run.path / "counts").iterdir()}
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
-
-
-def servers(run: Run) -> list[int]:
-    """Give the process ids of this run's servers."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = entry.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if str(run.path / "counts") in words and "serve" in words:
-            found.append(int(entry.parent.name))
-    return found
 
 
 def without_seconds(summary: dict[str, Any]) -> dict[str, Any]:
