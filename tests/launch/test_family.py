@@ -119,12 +119,14 @@ def test_variants_change_what_they_say_and_nothing_else() -> None:
     assert changed("fp32-master") == {
         "train.plugins": ["launch.stages.axolotl_master.MasterWeightsPlugin"]
     }
+    once = "launch.stages.axolotl_once.CheckpointOncePlugin"
+    assert changed("checkpoint-once") == {"train.plugins": [once]}
     fast = changed("fast")
-    assert fast.pop("train.plugins") == ["axolotl.integrations.liger.LigerPlugin"]
+    assert fast.pop("train.plugins") == [once, "axolotl.integrations.liger.LigerPlugin"]
     assert fast
     assert all(k.startswith("train.liger_") for k in fast), "nothing that changes the mathematics"
     both = recipe.load("olmo-2-32b+fast+fp32-master").table("train")["plugins"]
-    assert len(both) == 3
+    assert len(both) == 4
     assert both[0] == CCE, "a variant adds its plugin to the published one"
     with pytest.raises(KitError, match="nearest: fast"):
         recipe.load("gemma-3-27b+fsat")
@@ -259,7 +261,7 @@ def test_axolotl_accepts_every_recipe_and_variant() -> None:
     for base in recipe.known_recipes():
         variants = set(recipe.known_variants(recipe.load(base)))
         if not recipe.load(base).table("train").get("fsdp_config"):
-            variants.remove("fp32-master")
+            variants -= {"fp32-master", "checkpoint-once"}
         for name in (base, *(f"{base}+{v}" for v in sorted(variants))):
             config = training_file(recipe.load(name), "clariden")
             checked = check(config)

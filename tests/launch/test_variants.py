@@ -1,6 +1,6 @@
 """The smoke recipe's variants train, and compute what they say: loss curve against loss curve.
 
-About 40 s a training, three of them.
+About 40 s a training, four of them.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ BF16 = 0.02
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, str]]:
     out = {}
-    for variant in ("paper", "fast", "fp32-master"):
+    for variant in ("paper", "fast", "checkpoint-once", "fp32-master"):
         folder = tmp_path_factory.mktemp(variant) / "run"
         configure(folder, f"smoke+{variant}")
         out[variant] = folder, train(folder)
@@ -43,6 +43,12 @@ def held(runs: dict[str, tuple[Path, str]], variant: str, bound: float) -> compa
 def test_fast_agrees_with_paper(runs: dict[str, tuple[Path, str]]) -> None:
     found = held(runs, "fast", FAST)
     assert found.parted is None, found.headline()
+
+
+def test_one_recomputation_agrees_with_paper(runs: dict[str, tuple[Path, str]]) -> None:
+    found = held(runs, "checkpoint-once", FAST)
+    assert found.parted is None, found.headline()
+    assert "each layer once" in runs["checkpoint-once"][1], "the plugin ran"
 
 
 def test_fp32_masters_keep_float32_and_agree_with_paper(
