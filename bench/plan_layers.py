@@ -1,6 +1,6 @@
 """Bytes of one layer's recomputation and backward pass: where plan.toml's [layer] comes from.
 
-    python -m bench.plan_layers        half a minute, one core
+    python -m bench.plan_layers        a minute, one core
 
 One decoder layer of each class is run under checkpointing (with autocast where it computes in
 bfloat16) at five sizes near the real models' proportions. The peak of what torch allocates is then
@@ -10,6 +10,7 @@ fitted by least squares: bytes for each token and each channel of hidden, interm
 from __future__ import annotations
 
 import contextlib
+import itertools
 from typing import Any
 
 from bench.memory import Recorder
@@ -27,10 +28,17 @@ TOKENS = 192
 SMALL = 8
 
 
-def peak(kind: str, hidden: int, inner: int, heads: int, kv: int, size: int, dtype: Any) -> int:
-    """Give the most bytes that torch held beside weights, their gradients and the layer's input."""
+def peak(
+    kind: str, hidden: int, inner: int, heads: int, kv: int, size: int, dtype: Any, parts: bool
+) -> int:
+    """Give the most bytes that torch held beside weights, their gradients and the layer's input.
+
+    Args:
+        parts: each part of the layer is under a checkpoint of its own as well.
+    """
     import torch
     import transformers
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
     from torch.utils.checkpoint import checkpoint
 
     name = FAMILIES[kind][4]
@@ -45,6 +53,9 @@ def peak(kind: str, hidden: int, inner: int, heads: int, kv: int, size: int, dty
     layer = getattr(module, name)(config, 0).to(dtype)
     for weight in layer.parameters():
         weight.grad = torch.zeros_like(weight)
+    if parts:  # as accelerate 1.13.0 does, utils/fsdp_utils.py `fsdp2_apply_ac`
+        for name, part in list(layer.named_children()):
+            setattr(layer, name, checkpoint_wrapper(part, preserve_rng_state=False))
     given = torch.randn(1, TOKENS, hidden, dtype=dtype, requires_grad=True)
     places = torch.arange(TOKENS)[None]
     rotary = getattr(module, f"{prefix}RotaryEmbedding")(config)
@@ -70,8 +81,10 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    for title, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
-        print(f"[layer.{title}]")
+    dtypes = {"bf16": torch.bfloat16, "fp32": torch.float32}
+    for parts, title in itertools.product((False, True), dtypes):
+        dtype = dtypes[title]
+        print(f"[{'parts' if parts else 'layer'}.{title}]")
         for kind, models in REAL.items():
             rows, found = [], []
             for hidden, inner, heads, kv in models:
@@ -83,7 +96,7 @@ def main() -> None:
                     i, size = int(inner // SMALL // 4 * deep), int(32 * big)
                     keys = heads if all_kv else kv
                     rows.append([TOKENS * n for n in (h, i, heads * size, keys * size)])
-                    found.append(peak(kind, h, i, heads, keys, size, dtype))
+                    found.append(peak(kind, h, i, heads, keys, size, dtype, parts))
             sizes, bytes_ = np.array(rows, float), np.array(found, float)
             fitted = np.linalg.lstsq(sizes, bytes_, rcond=None)[0]
             off = np.abs(sizes @ fitted / bytes_ - 1).max()

@@ -173,12 +173,25 @@ def _time(made: Plan) -> list[str]:
          + ("; max_steps ends it sooner" if made.steps.capped else "")),
         ("compute", f"{span(one.time.compute_s)} s a step, at {use.low:.0%} to {use.high:.0%} of "
          f"{made.place.tflops:g} TFLOP/s"
-         + (", the recomputed forward pass included" if one.setup.checkpointing else "")),
+         + _again(made)),
         ("network", f"{span(one.time.network_s)} s a step, {hidden}"),
         ("storage", f"a checkpoint has {made.checkpoint.gb:,.0f} GB and takes "
          f"{span(made.checkpoint.seconds)} s to write{known}"),
     ]  # fmt: skip
     return ["why", *(f"  {word:<8}{text}" for word, text in lines)]
+
+
+def _again(made: Plan) -> str:
+    """Say how often the forward pass is computed again, and what to do about it."""
+    from launch.preflight.plan_time import recomputed
+
+    times = recomputed(made.dims, made.chosen.setup)
+    if not times:
+        return ""
+    if times == 1:
+        return ", the recomputed forward pass included"
+    return (f",\n{'':<10}the forward pass recomputed {times:.1f} times included "
+            f"(once: +checkpoint-once)")  # fmt: skip
 
 
 def _shapes(made: Plan) -> list[str]:

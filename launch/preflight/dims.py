@@ -105,7 +105,7 @@ class Dims:
         wide = self.layers // self.pattern
         return wide * full + (self.layers - wide) * near
 
-    def flops_token(self, length: float, *, twice: bool = False) -> float:
+    def flops_token(self, length: float, *, recomputed: float = 0.0) -> float:
         """Give the FLOPs that one token costs, forward and backward.
 
         6 for each weight of a matrix (Kaplan et al. 2020), 12 for each token attended to and each
@@ -113,9 +113,10 @@ class Dims:
 
         Args:
             length: of a document in tokens.
-            twice: the layers' forward pass is computed again, as checkpointing does: 8 and 16.
+            recomputed: how often the layers' forward pass is computed again, as checkpointing
+                does; 1: 8 and 16 in place of 6 and 12.
         """
-        again = 4 / 3 if twice else 1.0
+        again = 1 + recomputed / 3
         attention = 12.0 * self.heads * self.head_dim * self.attended(length)
         return again * (6.0 * self.layers * self.matrices + attention) + 6.0 * self.head
 

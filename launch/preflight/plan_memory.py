@@ -44,6 +44,9 @@ class Setup:
         compute: bytes of a number while computing: 2 (bf16) or 4.
         stored: bytes of a stored weight: 4 where fp32 master weights are kept by FSDP2.
         checkpointing: whether each layer is computed again in the backward pass.
+        parts: whether each part of a layer is under a checkpoint of its own as well, and computed
+            once more: FSDP2's `activation_checkpointing` with the pinned accelerate and Axolotl
+            (launch/stages/axolotl_once.py says where).
         loss: "plain", "chunked" or "fused" (never all logits at once).
         scatter_each: whether FSDP2 scatters gradients with every micro batch (accelerate's
             `sync_each_batch`), in place of keeping them whole until the last.
@@ -58,6 +61,7 @@ class Setup:
     compute: int = 2
     stored: int = 2
     checkpointing: bool = True
+    parts: bool = False
     loss: str = "plain"
     scatter_each: bool = False
     buckets: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -106,6 +110,8 @@ def setup(train: Mapping[str, Any], *, ranks: int, micro: int, accumulation: int
         checkpointing=bool(
             (fsdp or {}).get("activation_checkpointing") or train.get("gradient_checkpointing")
         ),
+        parts=bool((fsdp or {}).get("activation_checkpointing"))
+        and "CheckpointOnce" not in plugins,
         loss=loss,
         scatter_each=scatter_each(train),
         buckets=(reduce, prefetch, live, int(zero.get("sub_group_size", _SUB_GROUP))),
@@ -120,7 +126,8 @@ def scatter_each(train: Mapping[str, Any]) -> bool:
 
 def layer_bytes(dims: Dims, one: Setup) -> float:
     """Give the bytes at the peak of one layer's recomputation and backward pass."""
-    h, i, q, kv = table()["layer"]["bf16" if one.compute == 2 else "fp32"][dims.kind]
+    fitted = table()["parts" if one.parts else "layer"]["bf16" if one.compute == 2 else "fp32"]
+    h, i, q, kv = fitted[dims.kind]
     channels = (
         h * dims.hidden + i * dims.intermediate
         + q * dims.heads * dims.head_dim + kv * dims.kv_heads * dims.head_dim

@@ -2,7 +2,7 @@
 
 All are ranges between a slow and a fast end of plan.toml's assumptions. FLOPs are counted as
 computed: with checkpointing each layer's forward pass counts twice (8 for each weight and token in
-place of 6), and utilisation is the share of the peak that such FLOPs reach.
+place of 6) or more, and utilisation is the share of the peak that such FLOPs reach.
 """
 
 from __future__ import annotations
@@ -95,6 +95,19 @@ def network_s(volume: Traffic, ranks: int, bandwidth: float) -> Range:
     return Range(moved / share.high + hops * hop.low, moved / share.low + hops * hop.high)
 
 
+def recomputed(dims: Dims, one: Setup) -> float:
+    """Give how often the layers' forward pass is computed again.
+
+    Under a checkpoint of its own, a part is computed again only as far as something was kept of it
+    (torch 2.13.0, utils/checkpoint.py, early stop): not its last product, which is the projection
+    of attention's output, and of the MLP's.
+    """
+    if not one.checkpointing:
+        return 0.0
+    last = dims.hidden * (dims.heads * dims.head_dim + dims.intermediate)
+    return 2.0 - last / dims.matrices if one.parts else 1.0
+
+
 def time(
     dims: Dims, one: Setup, place: Hardware, steps: Steps, *, gpus_per_node: int, document: float
 ) -> Time:
@@ -109,7 +122,9 @@ def time(
         document: tokens of a document on average; 0: as long as the packed sequence.
     """
     length = min(document or one.length, one.length)
-    per_step = one.tokens * one.accumulation * dims.flops_token(length, twice=one.checkpointing)
+    per_step = (
+        one.tokens * one.accumulation * dims.flops_token(length, recomputed=recomputed(dims, one))
+    )
     use = assumed("time.utilisation")
     peak = place.tflops * 1e12
     compute = Range(per_step / peak / use.high, per_step / peak / use.low)
