@@ -62,7 +62,7 @@ def measure(
     """Run a variant: once for loss and gradients, then `warm` steps unseen and `steps` timed.
 
     The optimiser does all of its work at a learning rate of 0, so that every variant begins with
-    the same weights. What cannot run, or does not fit, is `skipped`.
+    the same weights. What cannot run, fails, or does not fit, is `skipped`.
 
     Args:
         compile_too: whether what needs torch.compile is run.
@@ -97,6 +97,10 @@ def measure(
         out.peak = peak[0]
     except torch.OutOfMemoryError:
         return Measured(variant, skipped="does not fit this device's memory")
+    except (
+        RuntimeError
+    ) as error:  # a compiler's or a kernel's: the other variants are still worth it
+        return Measured(variant, skipped=f"fails: {str(error).strip().splitlines()[0]}")
     finally:
         model.zero_grad(set_to_none=True)
         if device == "cuda":
@@ -107,7 +111,8 @@ def measure(
 def _sample(model: Any) -> dict[str, torch.Tensor]:
     """Keep the gradients of the first and the last layer, and 1,024 rows of the output head."""
     layers = model.model.layers
-    chosen = {f"layer {n}.{k}": p for n in sorted({0, len(layers) - 1})
+    chosen = {f"layer {n}.{k.replace('_checkpoint_wrapped_module.', '')}": p
+              for n in sorted({0, len(layers) - 1})
               for k, p in layers[n].named_parameters()}  # fmt: skip
     chosen["output head"] = model.lm_head.weight
     return {k: p.grad[:1024].float().cpu() for k, p in chosen.items() if p.grad is not None}

@@ -20,7 +20,7 @@ IGNORE = -100
 OPTIONS: dict[str, tuple[Any, ...]] = {
     "attention": ("flash_attention_2", "sdpa", "flex_attention"),
     "loss": ("plain", "chunked", "liger", "cut-cross-entropy"),
-    "checkpointing": ("full", "selective", "none"),
+    "checkpointing": ("twice", "full", "selective", "none"),
     "compiled": (False, True),
     "micro": (1, 2, 4, 8),
 }
@@ -37,15 +37,16 @@ class Variant:
         attention: transformers' name of the implementation.
         loss: plain (all logits in float32), chunked (Axolotl's), liger (fused with the head),
             cut-cross-entropy.
-        checkpointing: full (each layer again in the backward), selective (matrix products and
-            attention are kept), none.
+        checkpointing: twice (each layer again in the backward, and each of its parts once more:
+            what the published setting does, launch/stages/axolotl_once.py), full (each layer again
+            in the backward), selective (matrix products and attention are kept), none.
         compiled: each layer by torch.compile.
         micro: sequences at once.
     """
 
     attention: str = "flash_attention_2"
     loss: str = "plain"
-    checkpointing: str = "full"
+    checkpointing: str = "twice"
     compiled: bool = False
     micro: int = 1
 
@@ -118,6 +119,7 @@ def one_by_one(base: Variant) -> list[Variant]:
 
 def apply(model: Any, variant: Variant) -> None:
     """Make a model compute in this way; undoes the one before."""
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
     from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
     torch._dynamo.reset()
@@ -129,6 +131,11 @@ def apply(model: Any, variant: Variant) -> None:
             how["context_fn"] = partial(create_selective_checkpoint_contexts, _keep)
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how)
     for layer in model.model.layers:
+        for name, part in list(layer.named_children()):
+            bare = getattr(part, "_checkpoint_wrapped_module", part)
+            if variant.checkpointing == "twice":
+                bare = checkpoint_wrapper(bare, preserve_rng_state=False)
+            setattr(layer, name, bare)
         layer._compiled_call_impl = None
         if variant.compiled:
             layer.compile()

@@ -49,6 +49,39 @@ def test_packed_documents_do_not_see_each_other(piece: Any) -> None:
     assert (batch.labels[0, first - 1], batch.labels[0, 0]) == (-100, -100)
 
 
+def test_a_variant_that_fails_does_not_take_the_others_with_it(
+    piece: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, _, built = piece
+    batch = model.pack(text["vocab_size"], model.TINY_LENGTH, 1, "cpu")
+    way = Variant(attention="sdpa", checkpointing="none")
+    assert not clock.measure(built, batch, way, steps=1, warm=0).skipped
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("a kernel of the compiler\nwith a long story")
+
+    monkeypatch.setattr(clock, "apply", broken)
+    done = clock.measure(built, batch, way, steps=1, warm=0)
+    assert done.skipped == "fails: a kernel of the compiler"
+
+
+def test_checkpointing_twice_computes_the_same_with_more_flops(piece: Any) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    text, _, built = piece
+    batch = model.pack(text["vocab_size"], model.TINY_LENGTH, 1, "cpu")
+    flops, found = {}, {}
+    for policy in ("none", "full", "twice"):
+        with FlopCounterMode(display=False) as counter:
+            found[policy] = clock.measure(
+                built, batch, Variant(attention="sdpa", checkpointing=policy), steps=1, warm=0
+            )
+        flops[policy] = counter.get_total_flops()
+    assert flops["none"] < flops["full"] < flops["twice"]
+    assert found["twice"].loss == found["none"].loss
+    assert clock.apart(found["twice"], found["none"])[1] < 1e-6
+
+
 def test_flops_are_those_of_the_matrices_and_of_what_is_attended_to() -> None:
     of = replace(dims.read(Path("recipes/apertus-8b/shape.json").resolve()), layers=2)
     batch = model.Batch(torch.zeros(1, 30), torch.zeros(1, 30), torch.zeros(1, 30), [10, 20])
@@ -113,7 +146,12 @@ def test_the_program_runs_and_sees_a_variant_that_computes_something_else(
     assert "best: sdpa" in said
     data = json.loads((tmp_path / "step.json").read_text())
     ran = [row for row in data["rows"] if not row["skipped"]]
-    assert {row["variant"]["checkpointing"] for row in ran} == {"full", "selective", "none"}
+    assert {row["variant"]["checkpointing"] for row in ran} == {
+        "twice",
+        "full",
+        "selective",
+        "none",
+    }
     assert all(row["agrees"] in (True, None) and row["tokens_s"] > 0 for row in ran)
     assert [one["gpus"] for one in data["whole"]] == [32, 64, 128, 256]
 
