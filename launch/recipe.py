@@ -99,6 +99,18 @@ def known_variants(recipe: Recipe) -> dict[str, Path]:
     return out
 
 
+def fitting_variants(recipe: Recipe) -> dict[str, Path]:
+    """Give those of the known variants that this recipe can have: what they need is set."""
+    known = known_variants(recipe)
+    return {v: p for v, p in known.items() if not _unmet(recipe.data, read_toml(p, f"variant {v}"))}
+
+
+def _unmet(data: dict[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """Give the keys that a file needs below it and that are not set."""
+    places = {str(key): _place(data, key) for key in own.get("needs", [])}
+    return [key for key, (table, leaf) in places.items() if not table or not table.get(leaf)]
+
+
 def _vary(recipe: Recipe, variant: str) -> Recipe:
     known = known_variants(recipe)
     if variant not in known:
@@ -168,15 +180,13 @@ def _over(below: dict[str, Any], own: dict[str, Any], file: Path) -> dict[str, A
     for part in own.get("with", []):
         place = _part(part, file)
         data = _over(data, _read(place, f"part {part}"), place)
-    for key in own.get("needs", []):
-        table, leaf = _place(data, key)
-        if table is None or not table.get(leaf):
-            raise KitError(
-                f"{file.stem} needs {key}, which this recipe does not set",
-                where=str(file),
-                cause="it changes nothing, or the wrong thing, where that is not set",
-                fix="leave it out",
-            )
+    for key in _unmet(data, own):
+        raise KitError(
+            f"{file.stem} needs {key}, which this recipe does not set",
+            where=str(file),
+            cause="it changes nothing, or the wrong thing, where that is not set",
+            fix="leave it out",
+        )
     for key in own.get("unset", []):
         table, leaf = _place(data, key)
         if table is None or leaf not in table:

@@ -45,7 +45,7 @@ def entry(recipe: Recipe) -> dict[str, Any]:
         "gpus": recipe.table("shape")["gpus"],
         "planned_gpu_hours": [planned.low, planned.high] if planned else None,
         "reported_gpu_hours": published.get("gpu_hours"),
-        "variants": list(recipes.known_variants(recipe)),
+        "variants": list(recipes.fitting_variants(recipe)),
         "status": recipe.data.get("status", ""),
     }
 
@@ -122,7 +122,7 @@ def show(
 
         click.echo(to_yaml(config), nl=False)
         return
-    variants = {v: about(file) for v, file in recipes.known_variants(recipe).items()}
+    variants = {v: about(file) for v, file in recipes.fitting_variants(recipe).items()}
     if as_json:
         emit({"name": recipe.name, "lineage": recipe.lineage, "variants": variants, **recipe.data})
         return

@@ -104,7 +104,9 @@ def test_what_two_models_differ_in_is_all_that_a_recipe_says() -> None:
     assert {k for k in differing if "plugin" not in k and "cut_cross" not in k} - alone <= said
 
 
-def test_variants_change_what_they_say_and_nothing_else() -> None:
+def test_variants_change_what_they_say_and_nothing_else(
+    call: Callable[..., tuple[int, str, str]],
+) -> None:
     gemma = flat(recipe.load("gemma-3-27b").data)
 
     def changed(variant: str) -> dict[str, Any]:
@@ -132,6 +134,11 @@ def test_variants_change_what_they_say_and_nothing_else() -> None:
         recipe.load("gemma-3-27b+fsat")
     with pytest.raises(KitError, match="no variant 'fast'"):
         recipe.load("apertus-70b+fast")
+    listed = call("recipe", "show", "apertus-70b", "--json")[1]
+    assert {"paper", "no-moove"} <= set(json.loads(listed)["variants"])
+    for variant in ("fp32-master", "checkpoint-once"):
+        assert variant in recipe.fitting_variants(recipe.load("gemma-3-27b"))
+        assert variant not in json.loads(listed)["variants"]
     with pytest.raises(KitError, match=r"fp32-master needs train\.fsdp_config"):
         recipe.load("apertus-70b+fp32-master")
 
@@ -259,10 +266,7 @@ def check(config: dict[str, Any]) -> Any:
 def test_axolotl_accepts_every_recipe_and_variant() -> None:
     pytest.importorskip("axolotl")
     for base in recipe.known_recipes():
-        variants = set(recipe.known_variants(recipe.load(base)))
-        if not recipe.load(base).table("train").get("fsdp_config"):
-            variants -= {"fp32-master", "checkpoint-once"}
-        for name in (base, *(f"{base}+{v}" for v in sorted(variants))):
+        for name in (base, *(f"{base}+{v}" for v in recipe.fitting_variants(recipe.load(base)))):
             config = training_file(recipe.load(name), "clariden")
             checked = check(config)
             if not recipe.load(name).table("shape")["gpus"]:
