@@ -75,6 +75,31 @@ def test_recomputation_costs_what_was_counted() -> None:
         assert planned / 1e9 == pytest.approx(TWINS[case]["gflop"], rel=0.001)
 
 
+def test_the_pinned_accelerate_checkpoints_the_parts_of_a_layer() -> None:
+    """What `parts` and the variant checkpoint-once rest on; it goes with a newer accelerate."""
+    pytest.importorskip("accelerate")
+    from types import SimpleNamespace
+
+    from accelerate import FullyShardedDataParallelPlugin
+    from accelerate.utils import fsdp2_apply_ac
+    from torch import nn
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = nn.Linear(2, 2)
+
+    plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        auto_wrap_policy="transformer_based_wrap",
+        transformer_cls_names_to_wrap=["Layer"],
+    )
+    accelerator = SimpleNamespace(state=SimpleNamespace(fsdp_plugin=plugin))
+    model = fsdp2_apply_ac(accelerator, nn.Sequential(Layer(), nn.Linear(2, 2)))
+    names = [type(module).__name__ for module in model.modules()]
+    assert names == ["Sequential", "Layer", "CheckpointWrapper", "Linear", "Linear"]
+
+
 @pytest.mark.slow  # about two minutes: the miniature of OLMo-2 through Axolotl
 @pytest.mark.timeout(900)
 def test_the_miniatures_measured_again_are_what_was_written_down(tmp_path: Path) -> None:
