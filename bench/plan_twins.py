@@ -5,15 +5,13 @@
     python -m bench.plan_twins --write              keep the numbers in tests/launch/twins.json
 
 Each case is `mfo run` of a miniature for six steps, with a plugin that records every allocation of
-torch on rank 0 (bench/axolotl_memory.py). Counted is the least peak of steps 2 to 5: the optimiser
-has its state, nothing is saved yet, and gloo's threads, which let a buffer go late when the machine
-is busy, do not do so every time. FLOPs are the sixth step's, forward and backward. ZeRO-3 is
-DeepSpeed's own.
+torch on rank 0 (bench/axolotl_memory.py). Counted are the least and the most peak of steps 2 to 5:
+the optimiser has its state, nothing is saved yet, and gloo's threads let a buffer go late when the
+machine is busy. FLOPs are the sixth step's, forward and backward. ZeRO-3 is DeepSpeed's own.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -22,6 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from bench import planned
 from launch import recipe, site
 from launch.preflight import dims, plan_memory
 from launch.stages.train import accumulation
@@ -47,7 +46,7 @@ CASES: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "smoke-apertus-70b, accumulated": ("smoke-apertus-70b", ("train.micro_batch_size=1",)),
 }  # fmt: skip
-#: Cases that the planner misses by more than a tenth: bench/RESULTS.md.
+#: Cases that the planner misses by more than a tenth, at one end: bench/RESULTS.md.
 LOOSE = ("smoke+fast", "smoke+fp32-master")
 
 
@@ -88,44 +87,20 @@ def measure(case: str) -> dict[str, Any]:
             raise SystemExit(f"{case} did not train:\n{(done.stdout + done.stderr)[-4000:]}")
         found = json.loads(files[0].read_text())
     phases = found["phases"]
-    tops = []
-    for step in range(2, COUNTED):
-        of = [phase for phase in phases if phase["phase"].endswith(f" {step}")]
-        tops.append(max(of, key=lambda phase: phase["peak"]))
-    top = min(tops, key=lambda phase: phase["peak"])
-    return {"peak": top["peak"], "live": top["live"], "most": max(p["peak"] for p in tops),
-            "flops": found["flops"],
-            "phases": {p["phase"]: (p["peak"], p["end"]) for p in phases}}  # fmt: skip
+    tops = planned.tops(phases, range(2, COUNTED))
+    top = min(tops, key=lambda p: p["peak"])
+    return {
+        "peak": top["peak"], "most": max(p["peak"] for p in tops), "flops": found["flops"],
+        "words": f"{found['flops'] / 1e9:.3f} GFLOP a step", "live": top["live"],
+        "phases": {p["phase"]: p["peak"] for p in phases},
+    }  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--case", action="append", choices=CASES)
-    parser.add_argument("--write", nargs="?", type=Path, const=FILE, metavar="FILE")
-    parser.add_argument("--live", action="store_true", help="what lived at the peak, by size")
-    options = parser.parse_args()
-    keep = options.write
-    found = json.loads(keep.read_text()) if keep and keep.is_file() else {}
-    print(f"{'case':<36}{'measured':>10}{'planned':>10}  {'off':>6}  MiB; GFLOP a step")
-    for case in options.case or CASES:
-        one, planned = measure(case), predict(case)
-        here, there = one["peak"] / 2**20, planned.peak / 2**20
-        flops = one["flops"] / 1e9
-        print(f"{case:<36}{here:>10.1f}{there:>10.1f}  {there / here - 1:>+6.1%}  {flops:.3f}; "
-              f"planned peak: {planned.moment}", flush=True)  # fmt: skip
-        if options.live:
-            mib = 2**20
-            print({k: [round(v / mib, 2) for v in both] for k, both in one["phases"].items()})
-            print({k: round(v / mib, 2) for k, v in planned.moments.items()})
-            print({k: round(v / mib, 2) for k, v in planned.parts.items()})
-            print(one["live"])
-        found[case] = {
-            "mib": round(here, 2),
-            "most": round(one["most"] / 2**20, 2),
-            "gflop": round(one["flops"] / 1e9, 3),
-        }
-        if keep:
-            keep.write_text(json.dumps(found, indent=1) + "\n")
+    planned.run(
+        __doc__.splitlines()[0], CASES, FILE, measure, predict,
+        lambda one: {"gflop": round(one["flops"] / 1e9, 3)},
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

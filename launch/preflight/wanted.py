@@ -12,6 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -216,12 +217,15 @@ def look(
 
 
 def _ties(recipe: Recipe, stages: Iterable[str]) -> list[_Tie]:
-    ties = [
+    ties: list[tuple[bool, _Tie]] = [
         ("corpus" in stages, _tie_corpus),
-        ("train" in stages or recipe.table("eval")["base"] or judging.compared(recipe), _tie_model),
+        (
+            "train" in stages or bool(recipe.table("eval")["base"]) or judging.compared(recipe),
+            partial(_tie_model, "model", "base model", _model),
+        ),
         ("evaluate" in stages, _tie_benchmarks),
         ("evaluate" in stages, _tie_task_files),
-        ("evaluate" in stages, _tie_judge),
+        ("evaluate" in stages, partial(_tie_model, "judge", "judge", _judge)),
         ("evaluate" in stages, comparators.tie),
     ]
     return [tie for needed, tie in ties if needed]
@@ -238,13 +242,17 @@ def _tie_corpus(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[str]:
     return [f"corpus: {repo.name} at {commit}, as it was fetched"]
 
 
-def _tie_model(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[str]:
-    model = _model(recipe)
+def _tie_model(
+    table: str, what: str, of: Callable[[Recipe], tuple[Repo, str] | None], recipe: Recipe,
+    site: Site, data: dict[str, Any],
+) -> list[str]:  # fmt: skip
+    """Tie a model of the hub that a table of the recipe names, by `table.revision`."""
+    model = of(recipe)
     if model is None:
         return []
     commit = _commit(recipe, site, *model, MODEL_FILES)
-    data["model"]["revision"] = commit
-    return [f"base model: {model[0].name} at {commit}, as it was fetched"]
+    data[table]["revision"] = commit
+    return [f"{what}: {model[0].name} at {commit}, as it was fetched"]
 
 
 def _tie_benchmarks(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[str]:
@@ -261,15 +269,6 @@ def _tie_task_files(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[st
         return []
     pins, files = load_pins()["harness"], task_files(site, recipe=recipe.name)
     return [f"task files: {len(files)} of {pins.repository} at {pins.commit}, every sha256 checked"]
-
-
-def _tie_judge(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[str]:
-    judge = _judge(recipe)
-    if judge is None:
-        return []
-    commit = _commit(recipe, site, *judge, MODEL_FILES)
-    data["judge"]["revision"] = commit
-    return [f"judge: {judge[0].name} at {commit}, as it was fetched"]
 
 
 def _commit(recipe: Recipe, site: Site, repo: Repo, revision: str, patterns: Iterable[str]) -> str:
