@@ -115,7 +115,7 @@ def test_the_miniatures_measured_again_are_what_was_written_down(tmp_path: Path)
     again = json.loads(file.read_text())[case]
     assert again["gflop"] == TWINS[case]["gflop"], "each layer once: fewer than as published"
     assert again["gflop"] < 0.9 * TWINS["smoke-olmo-2-32b"]["gflop"]
-    assert held(again["mib"] * 2**20, TWINS[case], 0.15), "27.6 was seen as well"
+    assert held(again["mib"] * 2**20, TWINS[case], 0.10)
 
 
 @pytest.mark.slow  # half a minute: importing transformers, then two ranks train four steps
@@ -126,7 +126,7 @@ def test_memory_measured_again_is_what_was_written_down(tmp_path: Path) -> None:
     subprocess.run(command, check=True, cwd=recipe.ROOT, timeout=600)
     again = json.loads(file.read_text())["llama"]
     assert again["phase"] == MEASURED["llama"]["phase"]
-    assert held(again["mib"] * 2**20, MEASURED["llama"], 0.05)
+    assert held(again["mib"] * 2**20, MEASURED["llama"], 0.10)
 
 
 def setup(**more: Any) -> plan_memory.Setup:
