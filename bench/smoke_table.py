@@ -1,7 +1,7 @@
 """Measure the small recipes' published tables: one run for each seed, margins from their spread.
 
     python -m bench.smoke_table --seeds 42 1 2 3 4 5 --out checks/published/smoke.toml
-    python -m bench.smoke_table --seeds 42 --out checks/published/twins.toml --recipes \
+    python -m bench.smoke_table --seeds 42 1 2 3 4 --out checks/published/twins.toml --recipes \
         smoke-apertus-70b smoke-apertus-8b smoke-olmo-2-32b smoke-eurollm
 
 Costs a whole run a recipe and seed (minutes each). A run that is there already (same --runs) is
@@ -134,7 +134,9 @@ def table(measured: dict[str, list[dict[str, Any]]], command: str) -> str:
     today = datetime.now(UTC).date().isoformat()
     lines = [
         "# Measured, not published by anyone else:",
-        *textwrap.wrap(command, 96, initial_indent="#   ", subsequent_indent="#       "),
+        *textwrap.wrap(
+            command, 96, initial_indent="#   ", subsequent_indent="#       ", break_on_hyphens=False
+        ),
         "[table]",
         f'source = "measured with this kit on {today}: {counted(len(results))} on two cores of a '
         f'{platform.machine()} CPU, torch {packages["torch"]}, axolotl {packages["axolotl"]}"',
