@@ -16,10 +16,7 @@ from typing import Any
 
 from axolotl.integrations.base import BasePlugin
 
-from bench.memory import Recorder
-
-#: The step whose FLOPs are counted; memory is of those before, which the counter does not disturb.
-COUNTED = 6
+from bench.memory import COUNTED, Recorder
 
 
 class MemoryPlugin(BasePlugin):  # type: ignore[misc]

@@ -10,6 +10,10 @@ import time
 from collections import Counter
 from typing import Any
 
+#: Of a training that a plugin measures, the last step, whose FLOPs are counted: its memory is not,
+#: because the counter would disturb it.
+COUNTED = 6
+
 
 class Recorder:
     """Records from its making until `stop`; a mark begins a phase. Times are ns of the day."""

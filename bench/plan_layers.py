@@ -1,6 +1,6 @@
 """Bytes of one layer's recomputation and backward pass: where plan.toml's [layer] comes from.
 
-    python -m bench.plan_layers        a minute, one core
+    python -m bench.plan_layers        half a minute, one core
 
 One decoder layer of each class is run under checkpointing (with autocast where it computes in
 bfloat16) at five sizes near the real models' proportions. The peak of what torch allocates is then
@@ -38,8 +38,9 @@ def peak(
     """
     import torch
     import transformers
-    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
     from torch.utils.checkpoint import checkpoint
+
+    from bench.step.variants import checkpoint_parts
 
     name = FAMILIES[kind][4]
     module = __import__(f"transformers.models.{kind}.modeling_{kind}", fromlist=[name])
@@ -53,9 +54,7 @@ def peak(
     layer = getattr(module, name)(config, 0).to(dtype)
     for weight in layer.parameters():
         weight.grad = torch.zeros_like(weight)
-    if parts:  # as accelerate 1.13.0 does, utils/fsdp_utils.py `fsdp2_apply_ac`
-        for name, part in list(layer.named_children()):
-            setattr(layer, name, checkpoint_wrapper(part, preserve_rng_state=False))
+    checkpoint_parts(layer, parts)
     given = torch.randn(1, TOKENS, hidden, dtype=dtype, requires_grad=True)
     places = torch.arange(TOKENS)[None]
     rotary = getattr(module, f"{prefix}RotaryEmbedding")(config)

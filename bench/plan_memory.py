@@ -172,12 +172,8 @@ def measure(name: str) -> dict[str, Any]:
         if any(codes):
             raise SystemExit(f"a rank of case {name} failed: {codes}")
         phases = json.loads((folder / "phases.json").read_text())
-    tops = planned.tops(phases, range(1, STEPS))
-    top = min(tops, key=lambda p: p["peak"])
-    return {
-        "peak": top["peak"], "most": max(p["peak"] for p in tops), "words": top["phase"].split()[0],
-        "phases": {p["phase"]: p["peak"] for p in phases}, "live": top["live"],
-    }  # fmt: skip
+    found = planned.peaks(phases, range(1, STEPS))
+    return {**found, "words": found["phase"].split()[0]}
 
 
 def predict(name: str) -> plan_memory.Memory:

@@ -21,12 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import planned
+from bench.memory import COUNTED
 from launch import recipe, site
 from launch.preflight import dims, plan_memory
 from launch.stages.train import accumulation
 
-#: bench/axolotl_memory.py's step of which FLOPs are counted: the last.
-COUNTED = 6
 FILE = Path(__file__).parent.parent / "tests" / "launch" / "twins.json"
 #: Case -> recipe, and what is set in it.
 CASES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -86,13 +85,9 @@ def measure(case: str) -> dict[str, Any]:
         if not files:  # a verdict on six steps is not what is asked here
             raise SystemExit(f"{case} did not train:\n{(done.stdout + done.stderr)[-4000:]}")
         found = json.loads(files[0].read_text())
-    phases = found["phases"]
-    tops = planned.tops(phases, range(2, COUNTED))
-    top = min(tops, key=lambda p: p["peak"])
     return {
-        "peak": top["peak"], "most": max(p["peak"] for p in tops), "flops": found["flops"],
-        "words": f"{found['flops'] / 1e9:.3f} GFLOP a step", "live": top["live"],
-        "phases": {p["phase"]: p["peak"] for p in phases},
+        **planned.peaks(found["phases"], range(2, COUNTED)),
+        "flops": found["flops"], "words": f"{found['flops'] / 1e9:.3f} GFLOP a step",
     }  # fmt: skip
 
 

@@ -13,14 +13,26 @@ from launch.preflight.plan_memory import Memory
 MIB = 2**20
 
 
-def tops(phases: Iterable[dict[str, Any]], steps: Iterable[int]) -> list[dict[str, Any]]:
-    """Give the phase with the highest peak of each step; a phase is named "WORD STEP[.PART]"."""
+def peaks(phases: list[dict[str, Any]], steps: Iterable[int]) -> dict[str, Any]:
+    """Give the least and the most peak of some steps, in bytes.
+
+    Args:
+        phases: of `bench.memory.Recorder`, named "WORD STEP[.PART]".
+        steps: that count.
+
+    Returns:
+        {"peak": the least, with its "phase" and what was "live" in it, "most", "phases": the peak
+        of each}.
+    """
     by_step: dict[int, list[dict[str, Any]]] = {step: [] for step in steps}
     for phase in phases:
         _, _, number = phase["phase"].partition(" ")
         if number and int(number.split(".")[0]) in by_step:
             by_step[int(number.split(".")[0])].append(phase)
-    return [max(of, key=lambda p: p["peak"]) for of in by_step.values()]
+    tops = [max(of, key=lambda p: p["peak"]) for of in by_step.values()]
+    least = min(tops, key=lambda p: p["peak"])
+    every = {p["phase"]: p["peak"] for p in phases}
+    return {**least, "most": max(p["peak"] for p in tops), "phases": every}
 
 
 def run(

@@ -97,9 +97,8 @@ def measure(
         out.peak = peak[0]
     except torch.OutOfMemoryError:
         return Measured(variant, skipped="does not fit this device's memory")
-    except (
-        RuntimeError
-    ) as error:  # a compiler's or a kernel's: the other variants are still worth it
+    except RuntimeError as error:
+        # A compiler's or a kernel's: the other variants are still worth it.
         return Measured(variant, skipped=f"fails: {str(error).strip().splitlines()[0]}")
     finally:
         model.zero_grad(set_to_none=True)

@@ -119,7 +119,6 @@ def one_by_one(base: Variant) -> list[Variant]:
 
 def apply(model: Any, variant: Variant) -> None:
     """Make a model compute in this way; undoes the one before."""
-    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
     from torch.utils.checkpoint import create_selective_checkpoint_contexts
 
     torch._dynamo.reset()
@@ -131,14 +130,22 @@ def apply(model: Any, variant: Variant) -> None:
             how["context_fn"] = partial(create_selective_checkpoint_contexts, _keep)
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how)
     for layer in model.model.layers:
-        for name, part in list(layer.named_children()):
-            bare = getattr(part, "_checkpoint_wrapped_module", part)
-            if variant.checkpointing == "twice":
-                bare = checkpoint_wrapper(bare, preserve_rng_state=False)
-            setattr(layer, name, bare)
+        checkpoint_parts(layer, variant.checkpointing == "twice")
         layer._compiled_call_impl = None
         if variant.compiled:
             layer.compile()
+
+
+def checkpoint_parts(layer: Any, wanted: bool) -> None:
+    """Put each part of a layer under a checkpoint of its own, or under none.
+
+    As accelerate 1.13.0 does, utils/fsdp_utils.py `fsdp2_apply_ac`.
+    """
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+
+    for name, part in list(layer.named_children()):
+        bare = getattr(part, "_checkpoint_wrapped_module", part)
+        setattr(layer, name, checkpoint_wrapper(bare, preserve_rng_state=False) if wanted else bare)
 
 
 def _keep(_context: Any, operation: Any, *_args: Any, **_kwargs: Any) -> Any:
