@@ -132,15 +132,17 @@ def identities(run: Run) -> dict[str, str]:
     return out
 
 
-def refuse_itself(run: Run) -> None:
+def refuse_itself(run: Run, scored: str) -> None:
     """Refuse a comparator that is the scored model under another name: equal shards.
+
+    Args:
+        run: whose comparators.
+        scored: digest of the weights that are scored.
 
     Raises:
         KitError: naming it.
     """
-    others = judging.comparators(run.recipe)
-    scored = weights_digest(run) if others else ""  # reads every byte
-    for name, one in others.items():
+    for name, one in judging.comparators(run.recipe).items():
         if comparators.shards(run.recipe, run.site, one) == scored:
             raise KitError(
                 f"{one.benchmark} would compare a model with itself",
@@ -155,7 +157,8 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     # Set before any framework is imported: nothing here may wait for a network.
     os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})
     folder, names = run.folder("evaluate"), benchmark_files(run.recipe)
-    refuse_itself(run)  # before hours of scoring
+    whose = identities(run) if judging.judged(run.recipe) else {}  # may read every byte of weights
+    refuse_itself(run, whose.get("trained", ""))  # before hours of scoring
     choice = {n: p for n, p in names.items() if kinds.kind(n) not in kinds.JUDGED}
     files, summary = multiple_choice(run, models(run), choice)
     if len(choice) < len(names):
@@ -163,7 +166,7 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
             run,
             models(run, compared=True),
             {n: p for n, p in names.items() if n not in choice},
-            identities(run),
+            whose,
         )
         files |= more
         summary = {key: {**summary.get(key, {}), **one} for key, one in found.items()}

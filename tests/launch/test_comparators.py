@@ -140,7 +140,8 @@ def test_equal_weights_are_refused_before_anything_is_scored(make: Callable[...,
     with pytest.raises(KitError, match="compare a model with itself") as caught:
         evaluate.execute(run)
     assert "byte for byte" in caught.value.cause
-    evaluate.refuse_itself(run_of(run, other=b"theirs"))
+    scored = evaluate.identities(run)["trained"]
+    evaluate.refuse_itself(run_of(run, other=b"theirs"), scored)
 
 
 def run_of(run: Run, other: bytes) -> Run:
