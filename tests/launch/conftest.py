@@ -15,6 +15,7 @@ from launch.run import Run, create
 from launch.watch import jobs
 
 sys.path.insert(0, str(Path(__file__).parent))
+from fetched_world import no_sockets, world  # noqa: F401 - fixtures
 from realslurm import RealSlurm, missing, running
 
 TURNS = [{"from": "human", "value": "Q?"}, {"from": "gpt", "value": "A."}]

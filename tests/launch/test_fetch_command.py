@@ -3,126 +3,28 @@
 import hashlib
 import json
 import shutil
-import socket
 import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NoReturn
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "corpus"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "checks"))
-from standin_files import git_mirror, lay_out
+from fetched_world import SHAPE, A, B, C, parquet
+from standin_files import lay_out
 from standin_tasks import task_files
 
-from corpus import origins
-from corpus.store import Repo
-from launch import fetch_commands, judging, recipe, site
+from launch import recipe, site
 from launch import run as runs
 from launch.errors import ACTIONABLE
-from launch.preflight import choices, comparators, fetch, upstream, wanted
+from launch.preflight import choices, fetch, upstream, wanted
 from launch.stages import execution
 from launch.stages.evaluate import benchmark_files
 
 Call = Callable[..., tuple[int, str, str]]
-A, B, C = "a" * 40, "b" * 40, "c" * 40
-QUESTION = "which of the invented drugs lowers the pressure in the eye within one hour"
-
-
-def parquet(rows: list[dict[str, object]], tmp: Path) -> bytes:
-    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    pq.write_table(pa.Table.from_pylist(rows), tmp / "x.parquet")
-    return (tmp / "x.parquet").read_bytes()
-
-
-def tokenizer() -> bytes:
-    tokenizers = pytest.importorskip("tokenizers")
-    words = {w: n for n, w in enumerate(["?", *sorted({*QUESTION.split(), "A", "B", "."})])}
-    found = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="?"))  # noqa: S106
-    found.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    return str(found.to_str()).encode()
-
-
-SHAPE = recipe.RECIPES / "gemma-3-27b" / "shape.json"
-
-
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A recipe whose parts all lie in two local mirrors, and an empty cache."""
-    rows = [
-        {"id": str(n), "messages": [{"role": "user", "content": text},
-                                    {"role": "assistant", "content": "an answer"}]}
-        for n, text in enumerate(["a drug", f"now {QUESTION}", "another"])
-    ]  # fmt: skip
-    hub = tmp_path / "mirror" / "hub"
-    lay_out(hub, "dataset", "org/corpus", A, {"data/one/train-0.parquet": parquet(rows, tmp_path)})
-    lay_out(hub, "model", "org/model", B, {
-        "model.safetensors": b"weights", "config.json": SHAPE.read_bytes(),
-        "tokenizer.json": tokenizer(),
-        "pytorch_model.bin": b"a pickle is never brought"})  # fmt: skip
-    items = [
-        {"pubid": n, "question": f"{QUESTION}?", "context": {"contexts": ["text"]},
-         "final_decision": "yes"}
-        for n in range(4)
-    ]  # fmt: skip
-    lay_out(hub, "dataset", "org/pub", C, {"x/train-0.parquet": parquet(items, tmp_path)})
-    selection = json.dumps({"1": "yes", "3": "yes"}).encode()
-    tasks = {f"{upstream.TASKS}/{name}": data for name, data in task_files().items()}
-    # A file beside them that is not pinned, and that nobody may read.
-    stray = {f"{upstream.TASKS}/stray.yaml": b"task: medqa_g\ndoc_to_text: !function evil.f\n"}
-    commit = git_mirror(tmp_path / "mirror", "own/er", {"truth.json": selection, "a.py": b"x = 1"})
-    fork = git_mirror(tmp_path / "fork", "own/fork", {**tasks, **stray})
-    (tmp_path / "fork" / "own" / "fork.git").rename(tmp_path / "mirror" / "own" / "fork.git")
-    (tmp_path / "pins.toml").write_text(
-        "".join(
-            f'[{name}]\nrepo = "own/{repo}"\ncommit = "{at}"\n[{name}.sha256]\n'
-            + "".join(f'"{p}" = "{hashlib.sha256(d).hexdigest()}"\n' for p, d in some.items())
-            for name, repo, at, some in (
-                ("own", "er", commit, {"a.py": b"x = 1"}),
-                ("harness", "fork", fork, tasks),
-            )
-        )
-    )
-    (tmp_path / "benchmarks.toml").write_text(
-        '[benchmarks.pubmedqa]\nrepository = "org/pub"\nrevision = "main"\n'
-        'path = "x/train-*.parquet"\nrows = 4\n[benchmarks.pubmedqa.selection]\n'
-        f'repository = "own/er"\nrevision = "{commit}"\npath = "truth.json"\nrows = 2\n'
-    )
-    own = tmp_path / "own"
-    own.mkdir()
-    (own / "corpus.toml").write_text(
-        '# the corpus\n[corpus]\nrepository = "org/corpus"\nrevision = "main"\n\n'
-        '[components.one]\npath = "data/one/train-*.parquet"  # a pattern\n'
-    )
-    (own / "recipe.toml").write_text(
-        'extends = "gemma-3-27b"\n[model]\nbase = "org/model"\n[corpus]\nsources = "corpus.toml"\n'
-        'decontaminate = "correct"\n[eval]\nbenchmarks = ["pubmedqa"]\n[shape]\ngpus = 0\n'
-        "global_batch = 4\n[train]\nmicro_batch_size = 1\n"
-    )
-    monkeypatch.setattr(wanted, "BENCHMARKS", tmp_path / "benchmarks.toml")
-    monkeypatch.setattr(upstream, "PINS", tmp_path / "pins.toml")
-    monkeypatch.setenv("MFO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # no test asks the hub
-    return SimpleNamespace(recipe=own, mirror=tmp_path / "mirror", cache=tmp_path / "cache",
-                           fork_commit=fork, tmp=tmp_path)  # fmt: skip
-
-
-@pytest.fixture
-def no_sockets(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Forbid every connection and name look-up from now on."""
-
-    def refuse(*_: object, **__: object) -> NoReturn:
-        raise AssertionError("something wanted the network")
-
-    def forbid() -> None:
-        for name in ("connect", "connect_ex", "sendto"):
-            monkeypatch.setattr(socket.socket, name, refuse)
-        monkeypatch.setattr(socket, "getaddrinfo", refuse)
-
-    return forbid
 
 
 def test_a_fetch_refuses_another_models_folder(call: Call, world: SimpleNamespace) -> None:
@@ -372,83 +274,3 @@ def test_the_full_recipe_names_everything() -> None:
     odd = recipe.with_settings(recipe.load("gemma-3-27b"), [("eval.benchmarks", ["medqq"])])
     with pytest.raises(ACTIONABLE, match="nearest: med"):
         wanted.wanted(odd)
-
-
-def compare_with(world: SimpleNamespace, name: str = "org/other") -> None:
-    """Let the recipe compare with a model that lies in the mirror, on vignettes that are there."""
-    lay_out(world.mirror / "hub", "model", "org/other", C, {
-        "model.safetensors": b"others", "config.json": b"{}", "x.bin": b"a pickle"})  # fmt: skip
-    vignettes = world.tmp / "vignettes.jsonl"
-    vignettes.write_text(json.dumps({"id": "1", "prompt": "What now?"}) + "\n")
-    given = world.recipe / "recipe.toml"
-    text = given.read_text().replace('["pubmedqa"]', '["pubmedqa", "auto_moove_medgemma"]')
-    given.write_text(f'{text}[judge]\nvignettes = "{vignettes}"\nmedgemma = "{name}"\n'
-                     'base_url = "http://127.0.0.1:9/v1"\n')  # fmt: skip
-
-
-def test_a_comparator_is_fetched_found_and_missed_as_the_base_is(
-    call: Call, world: SimpleNamespace, no_sockets: Callable[[], None]
-) -> None:
-    no_sockets()
-    compare_with(world)
-    assert call("fetch", world.recipe, "--mirror", world.mirror, "--only", "model")[0] == 0
-    for command in (["run", world.recipe, "--dry-run"], ["doctor", "--recipe", world.recipe]):
-        _, out, _ = call(*command)
-        assert "org/other at main has not been fetched" in out
-        assert "mfo fetch own --site laptop --only comparators" in out
-    code, out, _ = call("fetch", world.recipe, "--mirror", world.mirror)
-    assert (code, "comparator org/other" in " ".join(out.split())) == (0, True)
-    place = site.load("laptop")
-    chosen, said = wanted.freeze(recipe.load(str(world.recipe)), place, ["evaluate"])
-    assert f"comparator of auto_moove_medgemma: org/other at {C}, as it was fetched" in said
-    assert chosen.table("judge")["medgemma_revision"] == C
-    (one,) = judging.comparators(chosen).values()
-    found = comparators.folder(chosen, place, one)
-    assert sorted(p.name for p in found.iterdir()) == ["config.json", "model.safetensors"]
-    # The record's sha256 stands for the bytes: equal weights are seen without reading them again.
-    twin = world.tmp / "twin"
-    shutil.copytree(found, twin)
-    given = recipe.with_settings(chosen, [("judge.medgemma", str(twin))])
-    (other,) = judging.comparators(given).values()
-    same = comparators.shards(chosen, place, one)
-    assert comparators.shards(given, place, other) == same
-    (twin / "model.safetensors").write_bytes(b"otherz")
-    assert comparators.shards(given, place, other) != same
-    (found / "model.safetensors").write_bytes(b"otherz")
-    code, _, err = call("run", world.recipe, "--runs", world.tmp / "runs")
-    assert (code, "org/other is missing or has changed" in err) == (2, True)
-
-
-def test_without_vignettes_a_comparator_is_fetched_on_demand_alone(
-    call: Call, world: SimpleNamespace
-) -> None:
-    compare_with(world)
-    given = world.recipe / "recipe.toml"
-    lines = [x for x in given.read_text().splitlines() if not x.startswith("vignettes")]
-    given.write_text("\n".join(lines) + "\n")
-    _, out, _ = call("fetch", world.recipe, "--mirror", world.mirror)
-    assert "org/other (auto_moove_medgemma): not fetched, because without vignettes" in out
-    assert not list(world.cache.rglob("models--org--other"))
-    _, out, _ = call("doctor", "--recipe", world.recipe)
-    assert "org/other" not in out
-    code, _, _ = call("fetch", world.recipe, "--mirror", world.mirror, "--only", "comparators")
-    assert (code, len(list(world.cache.rglob("models--org--other")))) == (0, 1)
-
-
-@pytest.mark.parametrize("gated", [True, False])
-def test_a_gated_comparator_is_one_error_with_what_to_do(
-    call: Call, world: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, gated: bool
-) -> None:
-    compare_with(world, "org/gated")
-
-    class Closed(origins.Hub):
-        def listing(self, repo: Repo, revision: str) -> origins.Listing:  # noqa: ARG002
-            why = "403 Client Error" if gated else "Name or service not known"
-            raise origins.UnreachableError(f"huggingface.co: {why}")
-
-    monkeypatch.setattr(fetch_commands, "origins", lambda *_, **__: [Closed()])
-    code, _, err = call("fetch", world.recipe, "--only", "comparators")
-    assert code == 1
-    assert "org/gated (comparator) cannot be had" in err
-    assert ("accept it at https://huggingface.co/org/gated, export HF_TOKEN" in err) == gated
-    assert ("on a machine with a network" in err) != gated
