@@ -121,3 +121,10 @@ def _same(recipe: Recipe, one: Comparator) -> str:
         if one.model == model["base"] or (one.folder and one.folder == base.resolve()):
             return "the base model, with which auto_moove compares"
     return ""
+
+
+def local_judge(recipe: Recipe) -> Path | None:
+    """The judge's weights where judge.model is a folder of this machine and not a name."""
+    table = recipe.table("judge")
+    folder = Path(str(table["model"])).expanduser()
+    return folder if not (table["base_url"] or table["script"]) and folder.is_dir() else None

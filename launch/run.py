@@ -30,7 +30,7 @@ from launch.site import Site
 FORMAT = 1
 #: Versions that a run depends on, kept in run.toml.
 PACKAGES = ("torch", "transformers", "axolotl", "accelerate", "datasets", "lm_eval", "submitit",
-            "tokenizers", "safetensors", "numpy", "wandb")  # fmt: skip
+            "tokenizers", "safetensors", "numpy", "wandb", "vllm")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,15 @@ class Run:
     def stages(self) -> list[str]:
         """Names of this run's stages, in order."""
         return list(self.spec["stages"])
+
+    def python(self, stage: str) -> str:
+        """The interpreter of a stage; "": the one that runs mfo, or its container's."""
+        return str(self.spec.get("interpreters", {}).get(stage, {}).get("python", ""))
+
+    def packages(self, stage: str) -> dict[str, str]:
+        """Versions of the packages that a stage runs with."""
+        own = self.spec.get("interpreters", {}).get(stage, {})
+        return dict(own.get("packages") or self.spec["packages"])
 
     def folder(self, stage: str) -> Path:
         """The folder of one stage."""
@@ -173,6 +182,22 @@ def versions() -> dict[str, str]:
     return out
 
 
+def interpreters(recipe: Recipe, site: Site, stages: list[str]) -> dict[str, Any]:
+    """Give the interpreter of each stage that has one of its own, and what is installed there."""
+    from launch.cluster import interpreter
+
+    out = {}
+    for stage in stages:
+        # Where there is none, `choices.decide` has refused the run; a dry run shows the rest.
+        with contextlib.suppress(KitError):
+            if python := interpreter.of(recipe, site, stage):
+                out[stage] = {
+                    "python": python,
+                    "packages": interpreter.versions(python, PACKAGES),
+                }
+    return out
+
+
 def kit_state() -> dict[str, Any]:
     """The kit's own version and git commit, with whether files were changed since."""
     import subprocess
@@ -236,6 +261,7 @@ def freeze(recipe: Recipe, site: Site, stages: list[str], decisions: list[str]) 
             "decisions": decisions,
             "kit": kit_state(),
             "packages": versions(),
+            "interpreters": interpreters(recipe, site, stages) or None,
             "recipe": {
                 "name": recipe.name,
                 "lineage": list(recipe.lineage),

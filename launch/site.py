@@ -47,6 +47,8 @@ class Site:
         mounts: folders that the container sees, "SRC:DST"; ${VARIABLES} are filled in.
         edf: what a Container Engine file says beside image, mounts and environment.
         python: interpreter inside the container, or of the nodes; "": the one that runs mfo.
+        pythons: without a container, the interpreter of single stages, {evaluate = "PATH"}; what is
+            not named runs by `python`.
         setup: shell lines before the stage starts, for example "module load …".
         sbatch: further options of sbatch, for example {constraint = "gpu"}.
         srun: further arguments of srun.
@@ -80,6 +82,7 @@ class Site:
     mounts: list[str] = field(default_factory=list)
     edf: dict[str, Any] = field(default_factory=dict)
     python: str = ""
+    pythons: dict[str, str] = field(default_factory=dict)
     setup: list[str] = field(default_factory=list)
     sbatch: dict[str, str] = field(default_factory=dict)
     srun: list[str] = field(default_factory=list)

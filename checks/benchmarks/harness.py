@@ -294,7 +294,7 @@ def _ask(
 
     manager = TaskManager(include_defaults=False)
     for name in job.tasks:  # the harness prints where each task was read from
-        manager.task_index[name] = {"type": "task", "yaml_path": name}
+        manager.task_index[name] = _Named({"type": "task", "yaml_path": name})
     try:
         output = lm_eval.simple_evaluate(
             model=lm,
@@ -362,6 +362,12 @@ def _task(job: _Job, name: str, until: list[str], max_gen_toks: int) -> Any:
             self.dataset = splits
 
     return Given(config=task)
+
+
+class _Named(dict[str, str]):
+    """A task's entry in the harness's index: lm-eval 0.4.11 reads keys, 0.4.12 and newer this."""
+
+    yaml_path = None  # 0.4.12 and newer: made by a program, not read from a file
 
 
 class _Documents(list[dict[str, Any]]):

@@ -1,22 +1,30 @@
-"""Load a model for lm-evaluation-harness: transformers anywhere, vLLM where there is a GPU for it.
+"""Load a model for lm-evaluation-harness: by transformers, or by vLLM with or without a GPU.
 
-Run so far with transformers on CPUs; the vLLM branch is written after lm-eval 0.4.11's own
-signature and has not been run: it needs a GPU.
+Both are run in the tests on CPUs: transformers with lm-eval 0.4.11, which Axolotl pins, and vLLM's
+own build for CPUs with a newer one (constraints-serve.txt); 0.4.11 cannot import vLLM 0.30.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from checks.errors import KitError
 
-__all__ = ["BACKENDS", "load", "turn_ends"]
+__all__ = ["BACKENDS", "CPU_ENGINE", "VLLM_SETTINGS", "load", "turn_ends"]
 
 BACKENDS = ("auto", "hf", "vllm")
+#: What vLLM is told of each model, by lm-eval as by `vllm serve`: text alone is asked. Else a model
+#: that sees has its vision tower loaded and profiled, and attention as images need it.
+VLLM_SETTINGS = {"language_model_only": True}
+#: Where vLLM computes on the CPU: GiB for its cache of keys and values. By itself it takes nearly
+#: all memory of the machine, and refuses where so much is not free.
+CPU_ENGINE = {"VLLM_CPU_KVCACHE_SPACE": "2"}
 # Tokens that end a turn in the chat formats of the six models, where they are special tokens.
 _TURN_ENDS = ("<end_of_turn>", "<|im_end|>", "<|eot_id|>", "<|assistant_end|>", "<|endoftext|>")
 
@@ -62,15 +70,18 @@ def load(
         if which == "vllm":
             from lm_eval.models.vllm_causallms import VLLM
 
+            if not gpus:
+                log("; ".join(f"{k}={os.environ.setdefault(k, v)}" for k, v in CPU_ENGINE.items()))
             # As published: the window is the engine's, and generation ends where it is full.
             return VLLM(
                 pretrained=str(model),
                 dtype=dtype,
                 max_model_len=max_length,
-                tensor_parallel_size=gpus,
+                tensor_parallel_size=max(1, gpus),
                 batch_size="auto",
                 seed=seed,
                 trust_remote_code=False,
+                **VLLM_SETTINGS,
             )
         chosen = device or ("cuda" if gpus else "cpu")
         log(f"device: {chosen}" + ("" if device else ", the best that is here")
@@ -84,24 +95,56 @@ def load(
             trust_remote_code=False,
             use_safetensors=True,
         )
+    except (ImportError, TypeError, AttributeError) as error:
+        raise _misfit(which, error) from error
     except (OSError, ValueError, KeyError, RuntimeError) as error:
+        said = str(error).splitlines() or [""]
         raise KitError(
             "The model cannot be loaded.",
             where=str(model),
-            cause=f"{type(error).__name__}: {str(error).splitlines()[0][:300]}",
-            fix="check that the folder holds config, tokenizer and whole safetensors files",
+            cause=f"{type(error).__name__}: {said[0][:300]}",
+            fix="check that the folder holds config, tokenizer and whole safetensors files"
+            + ("; the engine's own words stand above" if which == "vllm" else ""),
         ) from error
+
+
+def _misfit(which: str, error: Exception) -> KitError:
+    """Say that packages do not fit each other: at this seam nothing else raises these errors."""
+    names = (
+        "lm_eval",
+        "transformers",
+        "torch",
+        *(("vllm",) if which == "vllm" else ("accelerate",)),
+    )
+    found = []
+    for name in names:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            found.append(f"no {name}")
+    pins = "make serve-cpu; constraints-serve.txt" if which == "vllm" else "constraints.txt"
+    return KitError(
+        f"lm-evaluation-harness and its backend {which!r} do not fit each other.",
+        where=", ".join(found),
+        cause=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:300]}",
+        fix=f"install the versions that were tried together ({pins}; or the eval image)",
+    )
 
 
 def _backend(asked: str, gpus: int, device: str | None, log: Callable[[str], None]) -> str:
     there = find_spec("vllm") is not None
-    if asked == "vllm" and not (there and gpus):
+    if asked == "vllm" and not (there and (gpus or _for_cpus())):
         raise KitError(
             "vLLM cannot generate here.",
             where="eval.backend = vllm",
-            cause="no GPU is here" if there else "the package vllm is not installed",
-            fix="--set eval.backend=hf, or run it in the eval image on a node with GPUs",
-        )
+            cause="no GPU is here, and this vLLM is not the build for CPUs" if there
+            else "the package vllm is not installed",
+            fix="make serve-cpu: the build for CPUs; or --set eval.backend=hf, or the eval "
+            "image on a node with GPUs",
+        )  # fmt: skip
+    if asked == "vllm":
+        log(f"backend: vLLM {metadata.version('vllm')} on "
+            + (f"{gpus} GPUs" if gpus else "the CPU") + ", as eval.backend says")  # fmt: skip
     if asked != "auto":
         return asked
     if there and gpus and device is None:
@@ -110,6 +153,10 @@ def _backend(asked: str, gpus: int, device: str | None, log: Callable[[str], Non
     why = "the device was named" if device else "no GPU is here" if there else "vLLM is not here"
     log(f"backend: transformers, because {why}")
     return "hf"
+
+
+def _for_cpus() -> bool:
+    return "cpu" in metadata.version("vllm")
 
 
 def _windowed() -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch import judging
-from launch.cluster import container
+from launch.cluster import container, interpreter
 from launch.errors import KitError
 from launch.recipe import ROOT, Recipe
 
@@ -159,6 +159,8 @@ def make(
     box = container.describe(
         site, ROLES[stage], run, sources or data_paths(recipe), gpus=stage in ON_GPUS
     )
+    if own := interpreter.of(recipe, site, stage):
+        box = replace(box, python=own)
     begun = container.start(box, folder)
     limit = minutes(site, stage)
     more: dict[str, Any] = {

@@ -7,6 +7,7 @@ finished is for outputs.json to say (`Run.whole`).
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,10 @@ def submit_local(run: Run, stage: str) -> Any:
     import submitit
 
     run.folder(stage).mkdir(exist_ok=True)
-    executor = submitit.LocalExecutor(folder=run.path / ".submitit" / stage)
+    python = run.python(stage)
+    executor = submitit.LocalExecutor(
+        folder=run.path / ".submitit" / stage, python=shlex.quote(python) if python else None
+    )
     executor.update_parameters(
         timeout_min=LOCAL_LIMIT_MIN,
         tasks_per_node=1,

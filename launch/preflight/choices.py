@@ -10,6 +10,7 @@ from typing import Any
 from checks.benchmarks import kinds
 from launch import judging, tracking
 from launch import recipe as recipes
+from launch.cluster import interpreter
 from launch.cluster.script import minutes
 from launch.errors import KitError
 from launch.recipe import Recipe
@@ -117,10 +118,16 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
     for stage in stages:
         # In a container the image brings them; what is installed here says nothing.
         needs = list(NEEDS.get(stage, []))
+        if stage == "evaluate" and recipe.table("eval")["backend"] == "vllm":
+            needs.append("vllm")
         if stage == "train" and recipe.table("train").get("deepspeed"):
             needs.append("deepspeed")
         if stage == "evaluate" and judging.judged(recipe):
             needs.append("openai")
+        own = interpreter.of(recipe, site, stage)
+        if own:
+            out.append(_elsewhere(stage, own, needs))
+            continue
         for package in needs if site.runtime == "none" else []:
             if find_spec(package) is None:
                 extra = {"axolotl": "train", "deepspeed": "train,zero3"}.get(package, "eval")
@@ -167,6 +174,26 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
         out.append(f"items: {limit} of each benchmark, drawn with seed "
                    f"{recipe.table('eval')['seed']}, because eval.limit says so")  # fmt: skip
     return out
+
+
+def _elsewhere(stage: str, python: str, needs: list[str]) -> str:
+    """Say that a stage runs by another interpreter, and that it has what the stage needs.
+
+    Raises:
+        KitError: it lacks a package.
+    """
+    from launch.run import PACKAGES
+
+    found = interpreter.versions(python, [*PACKAGES, *needs])
+    if lacking := [name for name in needs if name not in found]:
+        raise KitError(
+            f"stage {stage} needs the package {lacking[0]}, which its environment has not",
+            where=python,
+            cause="the environment is another one's, or its installation was cut short",
+            fix=f"rm -r {Path(python).parents[1]}; then make serve-cpu",
+        )
+    said = ", ".join(f"{name} {found[name]}" for name in needs)
+    return f"stage {stage}: by {python}, with {said}, because eval.backend asks for vLLM"
 
 
 def check_inputs(recipe: Recipe, site: Site, stages: list[str]) -> None:

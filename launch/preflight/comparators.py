@@ -82,7 +82,12 @@ def identity(one: Comparator) -> dict[str, Any]:
     """Everything that decides a comparator's answers."""
     if one.folder is None:
         return {"source": "hub", "model": one.model, "revision": one.revision}
-    files = sorted(p for p in one.folder.iterdir() if p.is_file())
+    return of_folder(one.folder)
+
+
+def of_folder(folder: Path) -> dict[str, Any]:
+    """Everything that decides the answers of a model that lies in a folder of this machine."""
+    files = sorted(p for p in folder.iterdir() if p.is_file())
     return {"source": "folder", "files": {p.name: sha256_file(p) for p in files}}
 
 

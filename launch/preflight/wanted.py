@@ -158,6 +158,8 @@ def _judge(recipe: Recipe) -> tuple[Repo, str] | None:
     table = recipe.table("judge")
     if not judging.judged(recipe) or table["base_url"] or table["script"]:
         return None
+    if judging.local_judge(recipe):
+        return None
     return Repo("model", str(table["model"])), str(table["revision"])
 
 

@@ -12,6 +12,7 @@ from launch import judging
 from launch.errors import KitError, nearest
 from launch.files import digest, read_json, sha256_file, write_json
 from launch.preflight import comparators, fetch, upstream
+from launch.run import versions
 from launch.stages import graders, judged
 
 #: Keys of [judge] that say where something lies and not what it is.
@@ -79,13 +80,15 @@ def weights_digest(run: Run) -> str:
 
 def inputs(run: Run) -> dict[str, Any]:
     """Protocol, benchmark files, weights and the versions that score them."""
-    keep = ("lm_eval", "torch", "transformers", "tokenizers")
+    keep = ["lm_eval", "torch", "transformers", "tokenizers"]
     table = run.recipe.table("eval")
+    if table["backend"] == "vllm":
+        keep.append("vllm")
     out = {
         "eval": {k: v for k, v in table.items() if k != "benchmark_files"},
         "benchmarks": {n: sha256_file(p) for n, p in benchmark_files(run.recipe).items()},
         "weights": weights_digest(run),
-        "packages": {k: v for k, v in run.spec["packages"].items() if k in keep},
+        "packages": {k: v for k, v in run.packages("evaluate").items() if k in keep},
     }
     if table["tasks"] == "upstream":
         files = upstream.task_files(run.site, recipe=run.recipe.name)
@@ -156,6 +159,7 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     """Write items/<benchmark>.jsonl, evaluate/base/… for the base model, and summary.json."""
     # Set before any framework is imported: nothing here may wait for a network.
     os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})
+    _same_environment(run)
     folder, names = run.folder("evaluate"), benchmark_files(run.recipe)
     whose = identities(run) if judging.judged(run.recipe) else {}  # may read every byte of weights
     refuse_itself(run, whose.get("trained", ""))  # before hours of scoring
@@ -176,6 +180,25 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     write_json(folder / "summary.json", summary)
     files[folder / "summary.json"] = None
     return files, {"summary": summary["trained"]}
+
+
+def _same_environment(run: Run) -> None:
+    """Refuse to score by other versions than the run says that it is scored by.
+
+    Raises:
+        KitError: the stage's own environment was changed since the run was made.
+    """
+    if not run.python("evaluate"):
+        return
+    was, now = run.packages("evaluate"), versions()
+    for name, version in was.items():
+        if now.get(name) != version:
+            raise KitError(
+                f"{name} was {version} when the run was made, and is {now.get(name, 'gone')} now",
+                where=run.python("evaluate"),
+                cause="the environment of stage evaluate was changed since",
+                fix=f"restore it, or mfo run {run.recipe.name} for a run that says what it has",
+            )
 
 
 def multiple_choice(

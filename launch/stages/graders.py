@@ -25,6 +25,7 @@ from checks.benchmarks.templates import JudgePrompt, read_grader, read_judge
 from launch import judging
 from launch.errors import KitError
 from launch.files import digest, sha256_file
+from launch.preflight import comparators
 from launch.preflight.upstream import pinned_file
 from launch.preflight.wanted import judge_folder
 from launch.stages import serve
@@ -99,11 +100,16 @@ def _prompt_file(site: Site, given: str, pinned: tuple[str, str]) -> Path:
 # --- servers ------------------------------------------------------------------------------------
 
 
+def by_vllm(recipe: Recipe, site: Site) -> bool:
+    """Whether vLLM serves the models: where there are GPUs, or where eval.backend asks for it."""
+    return site.gpus_per_node > 0 or recipe.table("eval")["backend"] == "vllm"
+
+
 def model_server(recipe: Recipe, site: Site, model: Path, name: str) -> serve.Serving:
-    """How a model under test is served on this site: by vLLM where there are GPUs."""
+    """How a model under test is served on this site: by vLLM, or by the kit's small server."""
     table = recipe.table("eval")
     length = int(recipe.table("judge")["max_length"])
-    if site.gpus_per_node:
+    if by_vllm(recipe, site):
         return serve.vllm(str(model), name, gpus=site.gpus_per_node, max_length=length,
                           dtype=table["dtype"], seed=table["seed"])  # fmt: skip
     return serve.small(str(model), name, max_length=length, dtype=table["dtype"])
@@ -144,7 +150,9 @@ def servers(recipe: Recipe, site: Site, weights: Path, base: Path | str) -> list
         models = {"base": Path(base), **models}
     models |= {n: one.folder or Path(one.model) for n, one in judging.comparators(recipe).items()}
     out = [model_server(recipe, site, folder, name) for name, folder in models.items()]
-    judge = judge_server(recipe, site, Path(str(recipe.table("judge")["model"])))
+    judge = judge_server(
+        recipe, site, judging.local_judge(recipe) or Path(recipe.table("judge")["model"])
+    )
     return [*out, judge] if judge else out
 
 
@@ -155,7 +163,9 @@ def judge_weights(recipe: Recipe, site: Site) -> Path | None:
         KitError: it was not fetched, or has changed since.
     """
     table = recipe.table("judge")
-    return None if table["base_url"] or table["script"] else judge_folder(recipe, site)
+    if table["base_url"] or table["script"]:
+        return None
+    return judging.local_judge(recipe) or judge_folder(recipe, site)
 
 
 def judge_identity(recipe: Recipe) -> str:
@@ -166,6 +176,8 @@ def judge_identity(recipe: Recipe) -> str:
     if table["script"]:
         rules = {"key": sha256_file(Path(table["script"])), "first_bias": table["first_bias"]}
         return f"scripted {digest(rules)}"
+    if folder := judging.local_judge(recipe):
+        return f"{folder.name} {digest(comparators.of_folder(folder))}"
     return f"{table['model']}@{table.get('revision', 'main')}"
 
 
@@ -198,7 +210,9 @@ def describe(recipe: Recipe, site: Site) -> list[str]:
     rules, table = protocol(recipe), recipe.table("judge")
     others = [f"{one.benchmark}: compared with {one.identity}, which is asked here as ours is"
               for one in judging.comparators(recipe).values()]  # fmt: skip
-    by = "vLLM" if site.gpus_per_node else "the kit's small server, as there is no GPU"
+    by = "the kit's small server, as there is no GPU (eval.backend = vllm takes vLLM)"
+    if by_vllm(recipe, site):
+        by = "vLLM" if site.gpus_per_node else "vLLM on the CPU, as eval.backend says"
     return [
         f"answers to {', '.join(names)}: from {by}; temperature {rules.temperature:g}, at most "
         f"{rules.max_tokens:,} tokens, seed {rules.seed}",
@@ -225,16 +239,17 @@ def _who(recipe: Recipe, site: Site) -> str:
         return f"{table['model']} at {table['base_url']} (key from {key}, {said})"
     if table["script"]:
         return "a stand-in that grades by rule, no model (judge.script)"
-    if not site.gpus_per_node:
+    if not by_vllm(recipe, site):
         raise KitError(
             f"nobody can judge {', '.join(judging.judged(recipe))} here",
             where=f"site {site.name}",
             cause=f"the judge {table['model']} needs GPUs, and the site has none",
-            fix="--set judge.base_url=URL for one that is served elsewhere, or "
+            fix="--set judge.base_url=URL for one that is served elsewhere, "
+            "--set eval.backend=vllm for a small one on the CPU, or "
             f"leave judged benchmarks out: --set eval.benchmarks='{_choice_only(recipe)}'",
         )
-    return (f"{table['model']}, served by vLLM on the {site.gpus_per_node} GPUs of a node once the "
-            "answers are there")  # fmt: skip
+    on = f"the {site.gpus_per_node} GPUs of a node" if site.gpus_per_node else "the CPU"
+    return f"{table['model']}, served by vLLM on {on} once the answers are there"
 
 
 def _choice_only(recipe: Recipe) -> str:

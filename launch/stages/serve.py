@@ -6,13 +6,15 @@
 
 One server at a time: on a cluster's node each takes every GPU. A server ends with the process that
 started it, however that ends: Linux kills it (PR_SET_PDEATHSIG), and the kit's own servers look for
-their parent themselves. One that dies is started again, twice at most; its replies so far are kept
-by the client. What it printed is in its log.
+their parent themselves. One that dies at work is started again, twice at most; its replies so far
+are kept by the client. One that dies before it first answered would do so again, and ends the stage
+with the first cause out of its log.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -28,10 +30,13 @@ from types import TracebackType
 from typing import Any
 
 from checks.benchmarks.client import Call, Client, Endpoint, Reply
+from checks.benchmarks.models import CPU_ENGINE, VLLM_SETTINGS
 from launch.cluster import lifeline, ports
 from launch.errors import KitError
+from launch.stages import server_log
 
 HOST = "127.0.0.1"
+ANY = "model"  # what the kit's own servers say of themselves, whatever they serve
 STARTS = 3  # of a server before it is given up: the first one and two more
 TAIL_LINES = 12
 
@@ -56,18 +61,23 @@ class Serving:
 def vllm(
     model: str, name: str, *, gpus: int, max_length: int, dtype: str = "auto", seed: int = 0
 ) -> Serving:
-    """Serve a folder of weights with vLLM on all GPUs of this node.
+    """Serve a folder of weights with vLLM on all GPUs of this node; on the CPU where it has none.
 
     Sampling is what each request says: without `--generation-config vllm` the model's own folder
     would add its top_k and top_p, which the published scripts did not use.
     """
     command = (
         "vllm", "serve", model, "--served-model-name", name, "--host", HOST, "--port", "{port}",
-        "--tensor-parallel-size", str(gpus), "--dtype", dtype, "--max-model-len", str(max_length),
+        "--tensor-parallel-size", str(max(1, gpus)), "--dtype", dtype,
+        "--max-model-len", str(max_length),
         "--seed", str(seed), "--generation-config", "vllm",
+        *(f"--{key.replace('_', '-')}" for key in VLLM_SETTINGS),
     )  # fmt: skip
+    environment = {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    if not gpus:
+        environment |= {key: os.environ.get(key, value) for key, value in CPU_ENGINE.items()}
     # 235B parameters come from a parallel file system at some GB/s.
-    return Serving(name, command, 3600.0, {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"})
+    return Serving(name, command, 3600.0, environment)
 
 
 def small(model: str, name: str, *, max_length: int, dtype: str = "auto") -> Serving:
@@ -106,6 +116,8 @@ class Server:
         self.log = folder / f"server-{serving.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.port, self.starts = 0, 0
+        self.answered = False  # at least once, since it was made
+        self._begun = 0  # where the log of this start begins, in bytes
 
     @property
     def url(self) -> str:
@@ -169,10 +181,10 @@ class Server:
         return "\n".join(said[-TAIL_LINES:])
 
     def _start(self) -> None:
-        program = self.serving.command[0]
-        if shutil.which(program) is None:
+        program = self._program()
+        if program is None:
             raise KitError(
-                f"{program} is not installed here",
+                f"{self.serving.command[0]} is not installed here",
                 where="PATH",
                 cause=f"the server of {self.serving.name} is started with it, in the eval image",
                 fix="mfo site check SITE; or --set judge.base_url=URL for a judge that is served "
@@ -181,8 +193,10 @@ class Server:
         self.starts += 1
         # Another number at every start: a port that somebody else took meanwhile is left alone.
         self.port = ports.free_port(os.getpid() * 7 + self.starts * 131, HOST)
-        command = [word.replace("{port}", str(self.port)) for word in self.serving.command]
+        words = [word.replace("{port}", str(self.port)) for word in self.serving.command]
+        command = [program, *words[1:]]
         with self.log.open("ab") as log:
+            self._begun = log.tell()
             log.write(f"$ {' '.join(command)}\n".encode())
             log.flush()
             self.process = subprocess.Popen(
@@ -192,6 +206,12 @@ class Server:
             )  # fmt: skip
         self._await()
 
+    def _program(self) -> str | None:
+        """The server's program, of this interpreter's environment where it is there."""
+        beside = str(Path(sys.executable).parent)
+        path = os.pathsep.join([beside, os.environ.get("PATH", os.defpath)])
+        return shutil.which(self.serving.command[0], path=path)
+
     def _await(self) -> None:
         begun, told = time.monotonic(), 0.0
         # Dead and yet an answer: that is another program's, which has taken the port.
@@ -200,7 +220,8 @@ class Server:
             if self.died():
                 how = self._how()
                 self.process = None
-                if self.starts >= STARTS:
+                taken = server_log.TAKEN.search("\n".join(self._lines()))
+                if self.starts >= STARTS or not (self.answered or taken):
                     raise self._failed(
                         f"the server of {self.serving.name} {how} before it answered"
                     )
@@ -215,17 +236,43 @@ class Server:
                 told = waited
                 self.tell(f"waiting for the server of {self.serving.name}, {waited:.0f} s")
             time.sleep(0.25)
+        self._check_name()
+        self.answered = True
         self.tell(f"the server of {self.serving.name} answers at {self.url} after "
                   f"{time.monotonic() - begun:.1f} s")  # fmt: skip
 
     def _healthy(self) -> bool:
-        # No proxy of the environment: this is the machine's own address.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(f"http://{HOST}:{self.port}/health", timeout=5) as answer:
+            with self._get("/health") as answer:
                 return bool(answer.status == 200)
         except (OSError, ValueError):
             return False
+
+    def _get(self, path: str) -> Any:
+        # No proxy of the environment: this is the machine's own address.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        return opener.open(f"http://{HOST}:{self.port}{path}", timeout=5)
+
+    def _check_name(self) -> None:
+        """Refuse a server that says it serves another model than the one that was started.
+
+        Raises:
+            KitError: it does. A server that lists no models says nothing.
+        """
+        try:
+            with self._get("/v1/models") as answer:
+                listed = json.loads(answer.read(1 << 20))["data"]
+            names = [str(one["id"]) for one in listed]
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if names != [ANY] and self.serving.name not in names:
+            raise KitError(
+                f"another model answers where {self.serving.name} was started: "
+                + (", ".join(names)[:200] or "none"),
+                where=self.url,
+                cause="another program's server has taken this port",
+                fix="mfo resume RUN takes another port",
+            )
 
     def _how(self) -> str:
         code = self.process.returncode if self.process else None
@@ -236,12 +283,30 @@ class Server:
 
     def _failed(self, what: str) -> KitError:
         lines = self.tail().splitlines()
+        first = server_log.first_cause(self._lines())
+        ending = "its log ends with: " + " | ".join(lines[-4:]) if lines else "it printed nothing"
+        todo = server_log.hint(first) or "mend that"
         return KitError(
             what,
             where=str(self.log),
-            cause="its log ends with: " + " | ".join(lines[-4:]) if lines else "it printed nothing",
-            fix="mend that, then mfo resume RUN: every reply so far is kept",
+            cause=first or ending,
+            fix=f"{todo}; then mfo resume RUN: every reply so far is kept",
         )
+
+    def _lines(self) -> list[str]:
+        """What this start printed, at most its first and last megabyte."""
+        most = 1 << 20
+        try:
+            with self.log.open("rb") as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(self._begun)
+                data = file.read(most)
+                if end - file.tell() > 0:
+                    file.seek(max(file.tell(), end - most))
+                    data += file.read(most)
+        except OSError:
+            return []
+        return data.decode(errors="replace").splitlines()
 
 
 def _follow() -> None:
