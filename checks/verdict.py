@@ -22,11 +22,21 @@ from checks.judgement import Evidence, Tier, judge_benchmark
 from checks.sensitivity import outline, sensitivity
 from checks.tables import Table
 
-__all__ = ["EXIT_CODES", "SCHEMA", "judge", "read_verdict", "write_verdict"]
+__all__ = ["EXIT_CODES", "SCHEMA", "check_tier", "judge", "read_verdict", "write_verdict"]
 
 SCHEMA = 1
 EXIT_CODES = {"reproduced": 0, "not reproduced": 1, "invalid": 2, "inconclusive": 3}
 WORST_FIRST = ("invalid", "not reproduced", "inconclusive", "reproduced")
+
+
+def check_tier(tier: str) -> None:
+    """Refuse a tier that is not known.
+
+    Raises:
+        KitError: naming it.
+    """
+    if tier not in ("weights", "retrain"):
+        raise KitError(f"there is no tier {tier!r}", fix="--tier weights or --tier retrain")
 
 
 def judge(
@@ -72,8 +82,7 @@ def judge(
         KitError: where the model is not in the table, the tier is unknown, or no benchmark is
             named.
     """
-    if tier not in ("weights", "retrain"):
-        raise KitError(f"there is no tier {tier!r}", fix="--tier weights or --tier retrain")
+    check_tier(tier)
     if not benchmarks:
         raise KitError("no benchmark is named, so there is nothing to judge")
     several = {item.seed for group in items.values() for item in group if item.seed is not None}

@@ -31,7 +31,7 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
     """
     from launch import run as run_folder
     from launch import site as sites
-    from launch.preflight import choices, plan
+    from launch.preflight import choices, opened, plan
     from launch.preflight.wanted import freeze, look
     from launch.slurm_commands import shaped
 
@@ -46,6 +46,13 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
             words if there else f"NOT FETCHED: {words}; next: {command}"
             for there, words, command in said
         ]
+        if all(there for there, _, _ in said):  # what was not fetched cannot be opened
+            decisions += [
+                f"{what}: {words}"
+                if error is None
+                else f"NOT READABLE: {what}: {error.what} ({error.where}); next: {error.fix}"
+                for what, words, error in opened.look(recipe, site, choices.FULL)
+            ]
         dry_run(recipe, site, decisions, seeds=seeds)
         return 0
     decisions += choices.decide(recipe, site, choices.FULL)

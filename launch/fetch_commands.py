@@ -20,6 +20,8 @@ from launch.words.options import emit
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from launch.site import Site
+
 _TRUE = ("1", "ON", "YES", "TRUE")
 
 
@@ -58,10 +60,27 @@ def fetch(recipe_name: str, site_name: str, mirrors: tuple[str, ...], only: tupl
         for count in counts:
             console.print(str(count), markup=False, soft_wrap=True)
     _refuse_unexplained(counts)
+    _open(recipe_name, site, only or wanted.PARTS, console)
     if as_json:
         return
     console.print(f"cache: {site.cache_path}", markup=False, soft_wrap=True)
     console.print(f"next:  mfo run {recipe.name} --site {site.name} --dry-run", markup=False)
+
+
+def _open(recipe_name: str, site: Site, parts: Sequence[str], console: Console) -> None:
+    """Read what was brought as a run will read it: a fetched file need not be a right one.
+
+    Raises:
+        KitError: a run would not be able to read it.
+    """
+    from launch.preflight import choices, opened, wanted
+
+    recipe, _ = choices.resolve(recipe_name, [])  # without what a run leaves out
+    tied, _ = wanted.look(recipe, site, choices.FULL)
+    for what, words, error in opened.look(tied, site, choices.FULL, parts):
+        if error is not None:
+            raise error
+        console.print(f"read {what}: {words}", markup=False, soft_wrap=True)
 
 
 def _refuse_unexplained(counts: Sequence[Count]) -> None:

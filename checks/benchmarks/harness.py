@@ -30,10 +30,11 @@ from checks.tables import nearest
 
 __all__ = ["SPLITS", "WORDINGS", "check_protocol", "evaluate"]
 
-#: Who words the questions: the pinned task files of the published evaluation, or the kit.
-WORDINGS = ("upstream", "kit")
-#: Which of PubMedQA's labelled items: the 500 of the test split, or all 1,000.
-SPLITS = ("test", "labeled")
+#: Who words the questions: one of upstream's sets of pinned task files (the first is that of the
+#: published evaluation), or the kit.
+WORDINGS = (*pinned.SETS, "kit")
+#: Which of PubMedQA's labelled items: those of the wording's date, the test split's 500, all 1,000.
+SPLITS = ("auto", "test", "labeled")
 #: The kit's own wording stands in each question's prompt; its answers are read by the kit.
 _OWN_TASK = {
     "output_type": "generate_until",
@@ -87,7 +88,7 @@ def evaluate(
     tasks: str = "kit",
     task_files: Mapping[str, bytes] | None = None,
     extraction: str = "robust",
-    pubmedqa: str = "test",
+    pubmedqa: str = "auto",
 ) -> dict[str, dict[str, Any]]:
     """Score a model folder on benchmarks and write items_dir/<benchmark>.jsonl for each.
 
@@ -104,9 +105,9 @@ def evaluate(
         log: receives one line for each decision and benchmark.
         backend: one of models.BACKENDS.
         tasks: one of WORDINGS.
-        task_files: upstream's verified files, by name, where `tasks` is "upstream".
+        task_files: upstream's verified files, by name, where `tasks` is one of its sets.
         extraction: how answers are read, one of answers.EXTRACTIONS.
-        pubmedqa: one of SPLITS: "test" (the 500 published on) or "labeled" (all 1,000).
+        pubmedqa: one of SPLITS: "auto", "test" (the 500 published on) or "labeled" (all 1,000).
 
     Returns:
         By benchmark: items (asked), of (in the file), unparsed, accuracy (0..1), sha256 (of the
@@ -118,14 +119,14 @@ def evaluate(
     """
     # Read everything before the model: a broken file should not cost the loading of 27B weights.
     check_protocol(tasks=tasks, extraction=extraction, backend=backend, pubmedqa=pubmedqa)
-    whole = pubmedqa == "labeled"
+    whole = pinned.split(tasks, pubmedqa) == "labeled"
     jobs = _jobs(benchmarks, limit, seed, tasks, task_files or {}, extraction, whole)
     with _offline():
         lm = load(model, backend=backend, batch_size=batch_size, max_length=max_length,
                   dtype=dtype, seed=seed, device=device, log=log)  # fmt: skip
         until = turn_ends(lm.tokenizer, model)
         log(f"a response ends at {', '.join(until) or 'the end-of-sequence token'}"
-            f"{', where the task file says' if tasks == 'upstream' else ''}, "
+            f"{', where the task file says' if tasks in pinned.SETS else ''}, "
             f"or after {max_gen_toks:,} tokens")  # fmt: skip
         results = {}
         for job in jobs:
@@ -185,7 +186,7 @@ def _jobs(
     every: bool,
 ) -> list[_Job]:
     choice = [name for name in benchmarks if name not in suites.SUITES]
-    theirs = pinned.read_tasks(files, choice) if wording == "upstream" and choice else {}
+    theirs = pinned.read_tasks(files, choice) if wording in pinned.SETS and choice else {}
     out = []
     for name, path in benchmarks.items():
         if name in suites.SUITES:

@@ -7,36 +7,69 @@ files instead of the hub (PubMedQA's under the names of the data set that was pu
 end-of-turn tokens of the model stop generation too, and a pattern of upstream's that needs seconds
 for 800 characters is matched by its linear twin (answers.py).
 
-A task file can name code to run (the tag `!function`); one that does is refused.
+A task file can name code to run (the tag `!function`); one that does is refused. So is one with a
+key that would change prompts or scores and that the kit does not carry out (task_keys.py).
+
+The fork has two sets: April's, which the published evaluation was run with, and July's, which words
+MedXpertQA anew and asks all 1,000 of PubMedQA's labelled items with their contexts joined.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from checks.benchmarks import task_keys
 from checks.benchmarks.answers import LINEAR, PUBLISHED
 from checks.benchmarks.mcq import BENCHMARKS, Question
 from checks.errors import KitError
 from checks.tables import nearest
 
-__all__ = ["FILTER", "GROUP", "answer", "document", "read_tasks"]
+__all__ = [
+    "FILTER",
+    "GROUP",
+    "SETS",
+    "answer",
+    "check",
+    "document",
+    "mixture",
+    "read_tasks",
+    "render",
+    "set_aside",
+    "split",
+]
 
+#: The sets of task files, and which of PubMedQA's labelled items each asks: the 500 of the test
+#: split, or all 1,000. The kit's own wording asks the 500 too.
+SETS = {"upstream": "test", "upstream-2026-07": "labeled"}
 GROUP, FILTER = "medbench", "strict-final-answer"
 INVALID = "[invalid]"  # what the harness's filter gives where nothing matches
 #: What the group's tasks are called that the kit knows as benchmarks.
 TASKS = {name: f"{name}_g" for name in BENCHMARKS}
 #: Tasks of the group that lm-evaluation-harness brings itself.
 BUILT_IN = ("mmlu_pro", "ifeval", "ai2_arc", "arc_challenge")
-# A key that is not here could change what is asked or run code: it is refused, not ignored.
-_KEYS = {
-    "task", "task_alias", "tag", "dataset_path", "dataset_name", "dataset_kwargs", "output_type",
-    "training_split", "validation_split", "test_split", "fewshot_split", "num_fewshot",
-    "description", "doc_to_text", "doc_to_target", "doc_to_choice", "target_delimiter",
-    "fewshot_delimiter", "generation_kwargs", "filter_list", "metric_list", "metadata",
-}  # fmt: skip
 _KEPT = ("task", "output_type", "description", "doc_to_text", "doc_to_target", "target_delimiter",
-         "metric_list")  # fmt: skip
+         "fewshot_delimiter", "metric_list")  # fmt: skip
+_RESTORE = "restore recipes/upstream.toml, or --set eval.tasks=kit for the kit's wording"
+
+
+def split(tasks: str, pubmedqa: str) -> str:
+    """Give which of PubMedQA's items are asked, "test" or "labeled"; "auto" is the set's own."""
+    return SETS.get(tasks, "test") if pubmedqa == "auto" else pubmedqa
+
+
+def mixture(tasks: str, pubmedqa: str) -> str:
+    """Say that one date's wording would be asked of the other date's items; empty where not so."""
+    own, asked = SETS.get(tasks), split(tasks, pubmedqa)
+    if own in (None, asked):
+        return ""
+    other = next(name for name, which in SETS.items() if which == asked)
+    words = {"test": "the 500 of the test split", "labeled": "all 1,000 labelled items"}
+    return (
+        f"PubMedQA: {words[asked]} in the wording of eval.tasks={tasks}, whose own are "
+        f"{words[str(own)]}: nobody's protocol, asked because eval.pubmedqa={pubmedqa} says so; "
+        f"the one with these items is eval.tasks={other}"
+    )
 
 
 def read_tasks(files: Mapping[str, bytes], benchmarks: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -83,10 +116,19 @@ def read_tasks(files: Mapping[str, bytes], benchmarks: Sequence[str]) -> dict[st
                 f"the group {GROUP} does not name {name!r}, the task of {benchmark}",
                 where=group_file,
                 cause=f"it names {', '.join(named) or 'no task'}",
-                fix="restore recipes/upstream.toml, or --set eval.tasks=kit for the kit's wording",
+                fix=_RESTORE,
             )
         out[benchmark] = _configuration(*tasks[name])
     return out
+
+
+def set_aside(files: Mapping[str, bytes], benchmarks: Sequence[str]) -> list[str]:
+    """Name the keys of the wanted tasks that are accepted and change neither prompts nor scores."""
+    found = (_load(name, data) for name, data in files.items())
+    wanted = {TASKS[benchmark] for benchmark in benchmarks}
+    return sorted(
+        {k for one in found if str(one.get("task")) in wanted for k in task_keys.set_aside(one)}
+    )
 
 
 def _load(name: str, data: bytes) -> dict[str, Any]:
@@ -126,29 +168,41 @@ def _load(name: str, data: bytes) -> dict[str, Any]:
 
 def _configuration(name: str, task: Mapping[str, Any]) -> dict[str, Any]:
     """Keep what decides the score."""
-    filters = {f.get("name"): f for f in task.get("filter_list") or () if isinstance(f, dict)}
-    metrics = [m.get("metric") for m in task.get("metric_list") or () if isinstance(m, dict)]
-    wrong = ""
-    if unknown := sorted(map(str, task.keys() - _KEYS)):
-        wrong = f"it has the key {unknown[0]!r}, which the kit does not know"
+    filters, metrics = _named(task, "filter_list", "name"), _named(task, "metric_list", "metric")
+    steps: Any = filters.get(FILTER, {}).get("filter")
+    settings = task.get("generation_kwargs") or {}
+    wrong = task_keys.objection(task)
+    if wrong:
+        pass
     elif FILTER not in filters:
         wrong = f"it has no filter {FILTER}"
-    elif task.get("output_type") != "generate_until" or metrics != ["exact_match"]:
+    elif not isinstance(steps, list) or not all(
+        isinstance(s, dict) and "function" in s for s in steps
+    ):
+        wrong = f"its filter {FILTER} is not a list of functions"
+    elif task.get("output_type") != "generate_until" or list(metrics) != ["exact_match"]:
         wrong = "it does not generate an answer and compare it by exact_match"
-    elif task.get("num_fewshot"):
-        wrong = "it is not zero-shot"
+    elif not all(isinstance(task.get(key), str) for key in ("doc_to_text", "doc_to_target")):
+        wrong = "its doc_to_text or doc_to_target is not text"
+    elif not isinstance(settings, dict):
+        wrong = "its generation_kwargs are not a table"
     if wrong:
         raise KitError(
             f"the task file is not of the published form: {wrong}",
             where=name,
             cause="the pins name another version than that of the published evaluation",
-            fix="restore recipes/upstream.toml, or --set eval.tasks=kit for the kit's wording",
+            fix=_RESTORE,
         )
     out = {key: task[key] for key in _KEPT if key in task}
-    steps = [_linear(step) for step in filters[FILTER]["filter"]]
-    out["filter_list"] = [{"name": FILTER, "filter": steps}]
-    out["generation_kwargs"] = dict(task.get("generation_kwargs") or {})
+    out["filter_list"] = [{"name": FILTER, "filter": [_linear(step) for step in steps]}]
+    out["generation_kwargs"] = dict(settings)
     return out
+
+
+def _named(task: Mapping[str, Any], key: str, by: str) -> dict[str, dict[str, Any]]:
+    listed = task.get(key)
+    entries = listed if isinstance(listed, list) else ()
+    return {str(one.get(by)): one for one in entries if isinstance(one, dict)}
 
 
 def _linear(step: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,6 +221,67 @@ def document(question: Question) -> dict[str, Any]:
     if question.benchmark == "pubmedqa":
         row |= {"QUESTION": row["question"], "CONTEXTS": list(row["context"]["contexts"])}
     return row
+
+
+def render(task: Mapping[str, Any], questions: Iterable[Question]) -> list[str]:
+    """Give the user's turn of each question as the harness will put it, and hold its answer.
+
+    Args:
+        task: a configuration that `read_tasks` gave.
+        questions: items of the benchmark.
+
+    Raises:
+        KitError: the wording asks for a field that an item has not, or calls another answer right
+            than the item does.
+    """
+    from jinja2 import TemplateError
+
+    keys = ("description", "doc_to_text", "doc_to_target")
+    out, gap = [], str(task.get("fewshot_delimiter", "\n\n"))
+    made: list[Callable[[Mapping[str, Any]], str]] = []
+    for question in questions:
+        row = document(question)
+        try:
+            made = made or [_template(str(task.get(key, ""))) for key in keys]
+            head, asked, right = (one(row) for one in made)
+        except (TemplateError, LookupError, TypeError, ValueError) as error:
+            raise _unfit(question, f"cannot put the item: {error}") from None
+        if right != question.gold:
+            raise _unfit(question, f"calls {right!r} right, the item {question.gold!r}")
+        out.append(f"{head}{gap}{asked}" if head else asked)
+    return out
+
+
+def _template(text: str) -> Callable[[Mapping[str, Any]], str]:
+    import re
+
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import SandboxedEnvironment
+
+    env = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    env.filters["regex_replace"] = lambda s, old, new, n=0: re.sub(old, new, s, count=n)
+    made = env.from_string(text)
+    # The harness takes a wording that is a field's name for that field.
+    return lambda row: str(row[text]) if text in row else made.render(**row)
+
+
+def _unfit(question: Question, why: str) -> KitError:
+    return KitError(
+        f"the task file of {question.benchmark} {why}",
+        where=f"{question.benchmark}, item {question.id}",
+        cause="the file is for another version of the benchmark than the one that is here",
+        fix="fetch the revision that was published on, or --set eval.tasks=kit",
+    )
+
+
+def check(files: Mapping[str, bytes], questions: Mapping[str, Sequence[Question]]) -> int:
+    """Read the task files and put every question by them; gives how many prompts that made.
+
+    Raises:
+        KitError: as `read_tasks` and `render`.
+    """
+    tasks = read_tasks(files, list(questions))
+    return sum(len(render(tasks[name], items)) for name, items in questions.items())
 
 
 def answer(sample: Mapping[str, Any]) -> str | None:

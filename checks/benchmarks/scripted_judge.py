@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.benchmarks.chat_server import Server, end_with_parent
+from checks.errors import KitError
 
 GRADER_MARKS = ("=== CONVERSATION ===\n", "\n=== CRITERION ===\n", "\n=== END ===")
 JUDGE_MARKS = ("=== VIGNETTE ===\n", "\n=== FIRST ANSWER ===\n", "\n=== SECOND ANSWER ===\n",
@@ -106,6 +107,37 @@ class Rules:
         return int.from_bytes(digest[:6], "big") / 2**48
 
 
+def read_key(path: Path) -> dict[str, Any]:
+    """Read a key file: {"facts": {name: {"right": value, "wrong": [values]}}, "criteria": [names]}.
+
+    Raises:
+        KitError: it cannot be read, or has not this form.
+    """
+    where = str(path)
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise KitError(
+            f"the key of the judge's stand-in cannot be read: {error}",
+            where=where,
+            fix="mend it, or --set judge.base_url=URL for a judge",
+        ) from None
+    given = raw if isinstance(raw, dict) else {}
+    facts, criteria = given.get("facts"), given.get("criteria")
+    whole = isinstance(facts, dict) and all(
+        isinstance(f, dict) and isinstance(f.get("right"), str) and isinstance(f.get("wrong"), list)
+        for f in facts.values()
+    )
+    if not whole or not isinstance(criteria, list):
+        raise KitError(
+            "this is no key of the judge's stand-in",
+            where=where,
+            cause="it needs facts, each with right and wrong values, and criteria",
+            fix="restore the recipe's file",
+        )
+    return raw
+
+
 def main() -> None:
     """Serve until killed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -114,7 +146,7 @@ def main() -> None:
     parser.add_argument("--first-bias", type=float, default=0.0)
     parser.add_argument("--count", type=Path)
     options = parser.parse_args()
-    raw = json.loads(options.key.read_text(encoding="utf-8"))
+    raw = read_key(options.key)
     end_with_parent()
     rules = Rules(raw["facts"], raw["criteria"], options.first_bias)
     Server(options.port, rules.reply, options.count).serve_forever()

@@ -7,16 +7,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from checks.benchmarks import kinds
+from checks.benchmarks import kinds, pinned
 from launch import judging, tracking
 from launch import recipe as recipes
 from launch.cluster import interpreter
 from launch.cluster.script import minutes
 from launch.errors import KitError
+from launch.preflight import opened
 from launch.recipe import Recipe
 from launch.site import Site
 from launch.stages import envelope, graders
-from launch.stages.corpus import chosen, components
+from launch.stages.corpus import chosen
 from launch.stages.train import accumulation
 
 FULL = ["corpus", "train", "evaluate", "judge"]
@@ -169,6 +170,9 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
         out.append(tracking.reason())
     if "evaluate" in stages:
         out += graders.describe(recipe, site)
+        table = recipe.table("eval")
+        if "pubmedqa" in table["benchmarks"]:
+            out += filter(None, [pinned.mixture(table["tasks"], table["pubmedqa"])])
     limit = recipe.table("eval")["limit"]
     if limit and "evaluate" in stages:
         out.append(f"items: {limit} of each benchmark, drawn with seed "
@@ -200,52 +204,10 @@ def check_inputs(recipe: Recipe, site: Site, stages: list[str]) -> None:
     """Read what later stages will read, before an hour of training is spent on their way there.
 
     Raises:
-        KitError: a local base model is not the recipe's, the corpus is not there or too small, a
-            benchmark file is broken or of another schema, a comparator is missing or is a model of
-            the run itself, or the published table has no such model or benchmark.
+        KitError: something of launch.preflight.opened.READINGS is missing, broken, or not what the
+            recipe needs.
     """
-    from checks.benchmarks import harness
-    from checks.tables import load_table
-    from corpus import sources
-    from launch.preflight import comparators
-    from launch.preflight.dims import check_folder
-    from launch.preflight.plan_corpus import check_rows
-    from launch.stages.evaluate import benchmark_files
-
-    model = recipe.table("model")
-    base = Path(str(model.get("base", ""))).expanduser()
-    if "train" in stages and model.get("source") == "hub" and base.is_dir():
-        check_folder(recipe, base)
-    if "corpus" in stages:
-        table = recipe.table("corpus")
-        spec = Path(table["sources"])
-        found = sources.load(
-            spec, components(recipe), cache=site.cache_path, revision=table.get("revision")
-        )
-        if "train" in stages:
-            rows = sum(sources.count_rows(file) for source in found for file in source.files)
-            check_rows(recipe, rows, site.world_size, str(spec))
-    table = recipe.table("eval")
-    harness.check_protocol(
-        **{key: table[key] for key in ("tasks", "extraction", "backend", "pubmedqa")}
-    )
-    for name, path in benchmark_files(recipe).items():
-        kinds.check(name, path)
-    graders.check(recipe, site)
-    if "evaluate" in stages:
-        for one in judging.comparators(recipe).values():
-            comparators.folder(recipe, site, one)
-    published = recipe.table("published")
-    printed = load_table(published["table"])
-    names = recipe.table("eval")["benchmarks"]
-    missing = [n for n in names if printed.score(n, published["model"]) is None]
-    if missing:
-        raise KitError(
-            f"the table {published['table']} has no value of {published['model']} for {missing[0]}",
-            where=f"recipe {recipe.name}",
-            cause="without a reference value every verdict would be invalid",
-            fix="--set published.table=FILE and published.model=NAME, or fewer eval.benchmarks",
-        )
+    opened.check(recipe, site, stages)
 
 
 def check_space(runs: Path) -> None:

@@ -62,13 +62,18 @@ def fetched(recipe_name: str, site: Site) -> list[Check]:
     Raises:
         KitError: unknown recipe.
     """
-    from launch import recipe as recipes
-    from launch.preflight import choices, wanted
+    from launch.preflight import choices, opened, wanted
 
-    recipe = recipes.load(recipe_name)
-    _, said = wanted.look(recipe, site, choices.FULL)
+    # As a run resolves it: what it leaves out need not be there.
+    recipe, _ = choices.resolve(recipe_name, [])
+    tied, said = wanted.look(recipe, site, choices.FULL)
     out = [Check("ok" if there else "fail", words, command) for there, words, command in said]
-    return out or [Check("ok", f"{recipe.name} needs nothing from elsewhere")]
+    out = out or [Check("ok", f"{recipe.name} needs nothing from elsewhere")]
+    if all(there for there, _, _ in said):  # what was not fetched cannot be opened
+        for what, words, error in opened.look(tied, site, choices.FULL):
+            out.append(Check("ok", f"{what}: {words}") if error is None
+                       else Check("fail", f"{what}: {error.what}", error.fix))  # fmt: skip
+    return out
 
 
 def command(site: Site, nodes: int, module: str, given: Sequence[str], place: Path) -> str:

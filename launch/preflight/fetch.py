@@ -54,7 +54,11 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 def _there(path: Path) -> Path:
     if not path.is_file():
-        raise KitError("a file that the recipe's [model] names is not there", where=str(path))
+        raise KitError(
+            "a file that the recipe's [model] names is not there",
+            where=str(path),
+            fix="restore it, or mend model.config, model.chat_template or model.tokenizer_texts",
+        )
     return path
 
 

@@ -4,7 +4,7 @@ recipes/upstream.toml pins them; `mfo fetch RECIPE` brings them. To read one:
 
     pinned_file(site, "harness", "lm_eval/tasks/medbench_task/medqa_g.yaml")  -> verified path
     pinned_folder(site, "harness", "lm_eval/tasks/medbench_task")             -> verified folder
-    task_files(site)                                 -> the multiple-choice task files, as bytes
+    task_files(site, tasks="upstream")               -> a set of task files, as bytes
 
 The sha256 is checked at every call: what was changed since is refused, not read.
 """
@@ -21,7 +21,9 @@ from launch.recipe import RECIPES, read_toml
 from launch.site import Site
 
 PINS = RECIPES / "upstream.toml"
-#: Where the harness's repository keeps the task files of the published evaluation.
+#: Where each set of task files is pinned: value of eval.tasks -> table of upstream.toml.
+TASK_PINS = {"upstream": "harness", "upstream-2026-07": "harness-2026-07"}
+#: Where the harness's repository keeps the task files.
 TASKS = "lm_eval/tasks/medbench_task"
 
 
@@ -130,18 +132,30 @@ def pinned_folder(site: Site, name: str, below: str = "", *, pins: Path | None =
     return known.folder(site.cache_path) / below
 
 
-def task_files(site: Site, *, recipe: str = "RECIPE", pins: Path | None = None) -> dict[str, bytes]:
+def task_pins(tasks: str, *, pins: Path | None = None) -> Pins:
+    """Give the pins of a set of task files, by the value of eval.tasks.
+
+    Raises:
+        KitError: nothing is pinned for it.
+    """
+    return _named(TASK_PINS[tasks], pins)
+
+
+def task_files(
+    site: Site, tasks: str = "upstream", *, recipe: str = "RECIPE", pins: Path | None = None
+) -> dict[str, bytes]:
     """Give upstream's multiple-choice task files by name, as the very bytes that were checked.
 
     Args:
         site: in whose cache they lie.
+        tasks: which set, a key of TASK_PINS.
         recipe: that the next command names.
         pins: another list of pins.
 
     Raises:
         KitError: as `pinned_file`.
     """
-    known = _named("harness", pins)
+    known = task_pins(tasks, pins=pins)
     inside = [p for p in known.sha256 if PurePosixPath(p).is_relative_to(TASKS)]
     if not inside:
         raise KitError(f"nothing below {TASKS!r} of {known.repository} is pinned",

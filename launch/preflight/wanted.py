@@ -29,7 +29,7 @@ from launch.files import read_json, write_json
 from launch.preflight import comparators
 from launch.preflight.dims import check_folder
 from launch.preflight.hub import MODEL_FILES, fetch_command
-from launch.preflight.upstream import load_pins, task_files
+from launch.preflight.upstream import TASK_PINS, load_pins, task_files, task_pins
 from launch.recipe import RECIPES, Recipe
 from launch.site import Site
 
@@ -267,9 +267,10 @@ def _tie_benchmarks(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[st
 
 
 def _tie_task_files(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[str]:  # noqa: ARG001
-    if recipe.table("eval")["tasks"] != "upstream":
+    tasks = str(recipe.table("eval")["tasks"])
+    if tasks not in TASK_PINS:
         return []
-    pins, files = load_pins()["harness"], task_files(site, recipe=recipe.name)
+    pins, files = task_pins(tasks), task_files(site, tasks, recipe=recipe.name)
     return [f"task files: {len(files)} of {pins.repository} at {pins.commit}, every sha256 checked"]
 
 

@@ -90,8 +90,8 @@ def inputs(run: Run) -> dict[str, Any]:
         "weights": weights_digest(run),
         "packages": {k: v for k, v in run.packages("evaluate").items() if k in keep},
     }
-    if table["tasks"] == "upstream":
-        files = upstream.task_files(run.site, recipe=run.recipe.name)
+    if table["tasks"] in upstream.TASK_PINS:
+        files = upstream.task_files(run.site, table["tasks"], recipe=run.recipe.name)
         out["task_files"] = {n: hashlib.sha256(data).hexdigest() for n, data in files.items()}
     if table["base"] or judging.compared(run.recipe):
         out["base"] = fetch.base_model_identity(run.recipe)
@@ -219,8 +219,10 @@ def multiple_choice(
         for key in ("limit", "seed", "batch_size", "max_gen_toks", "max_length", "dtype",
                     "chat_template", "backend", "tasks", "extraction", "pubmedqa")
     }  # fmt: skip
-    if table["tasks"] == "upstream":
-        protocol["task_files"] = upstream.task_files(run.site, recipe=run.recipe.name)
+    if table["tasks"] in upstream.TASK_PINS:
+        protocol["task_files"] = upstream.task_files(
+            run.site, table["tasks"], recipe=run.recipe.name
+        )
     summary: dict[str, Any] = {which: {} for which in models}
     files: dict[Path, str | None] = {}
     for number, (which, model) in enumerate(models.items() if names else ()):

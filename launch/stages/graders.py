@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from checks.benchmarks import kinds
-from checks.benchmarks.canary import read_canary
 from checks.benchmarks.client import Endpoint
 from checks.benchmarks.judging import Protocol
 from checks.benchmarks.templates import JudgePrompt, read_grader, read_judge
@@ -185,17 +184,6 @@ def endpoint(recipe: Recipe) -> Endpoint:
     """The judge's endpoint where one is given."""
     table = recipe.table("judge")
     return Endpoint(table["base_url"], table["model"], judge_identity(recipe), table["key_env"])
-
-
-def check(recipe: Recipe, site: Site) -> None:
-    """Read what grading will read, before anything is spent on the way there.
-
-    Raises:
-        KitError: a prompt or the canary is missing or broken.
-    """
-    prompts(recipe, site)
-    if judging.judged(recipe) and (frozen := recipe.table("judge")["canary"]):
-        read_canary(Path(frozen))
 
 
 def describe(recipe: Recipe, site: Site) -> list[str]:

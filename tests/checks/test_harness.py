@@ -83,7 +83,8 @@ def test_upstreams_words_stops_and_reading(tmp_path: Path, scripted: Any) -> Non
         assert read_items(tmp_path / "published" / f"{name}.jsonl", name)
     settings = {json.dumps(kwargs, sort_keys=True) for _, kwargs in model.asked}
     assert [json.loads(one) for one in settings] == [
-        {"until": ["</s>", "Next:", "<end>"], "do_sample": False, "temperature": 0.0,
+        {"until": ["</s>", "Q:", "<|im_end|>", "<|end_of_text|>", "<end>"],
+         "do_sample": False, "temperature": 0.0,
          "top_p": 1.0, "max_gen_toks": 64}
     ]  # fmt: skip
     # As bigbio's rows have it, a list: PubMedQA's contexts are rendered with their brackets.

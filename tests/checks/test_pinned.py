@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from standin_tasks import task_files
 
-from checks.benchmarks import pinned
+from checks.benchmarks import pinned, task_keys
 from checks.benchmarks.answers import LINEAR
 from checks.benchmarks.harness import check_protocol
 from checks.benchmarks.mcq import BENCHMARKS, read_benchmark
@@ -29,7 +29,7 @@ def test_the_group_gives_a_configuration_for_each_benchmark() -> None:
             {"function": "regex", "regex_pattern": LINEAR[last]},
             {"function": "take_first"},
         ]
-        assert task["generation_kwargs"]["until"] == ["</s>", "Next:"]
+        assert task["generation_kwargs"]["until"][:2] == ["</s>", "Q:"]
         assert not {"dataset_path", "training_split", "validation_split"} & task.keys()
 
 
@@ -61,8 +61,16 @@ CODE = b"task: medqa_g\ndoc_to_text: !function evil.f\n"
         (task_files(medqa_g={"include": "other.yaml"}), "key 'include'", "medqa_g"),
         (task_files(medqa_g={"process_docs": "x"}), "key 'process_docs'", "medqa_g"),
         (task_files(medqa_g={"filter_list": None}), "no filter strict-final-answer", "medqa_g"),
-        (task_files(medqa_g={"num_fewshot": 3}), "not zero-shot", "medqa_g"),
+        (task_files(medqa_g={"num_fewshot": 3}), "shows worked examples before", "medqa_g"),
         (task_files(medqa_g={"metric_list": [{"metric": "acc"}]}), "by exact_match", "medqa_g"),
+        (task_files(medqa_g={"filter_list": [{"name": pinned.FILTER}]}), "not a list of functions",
+         "medqa_g"),
+        (task_files(medqa_g={"doc_to_text": 3}), "doc_to_text or doc_to_target is not text",
+         "medqa_g"),
+        (task_files(medqa_g={"generation_kwargs": ["x"]}), "generation_kwargs are not", "medqa_g"),
+        (task_files(medqa_g={"shuld_decontaminate": True}),
+         "neither lm-evaluation-harness nor the kit knows; did you mean 'should_decontaminate'",
+         "medqa_g"),
     ],
 )  # fmt: skip
 def test_what_is_not_of_the_published_form_is_refused(
@@ -74,6 +82,60 @@ def test_what_is_not_of_the_published_form_is_refused(
     assert where in caught.value.where
     assert caught.value.fix
     assert caught.value.exit_code == 2
+
+
+def test_each_key_of_the_harness_is_classified_once() -> None:
+    from dataclasses import fields
+
+    config = pytest.importorskip("lm_eval.config.task").TaskConfig
+    theirs = {f.name: f.default for f in fields(config)}
+    kinds = (task_keys.READ, set(task_keys.INERT), set(task_keys.REFUSED))
+    assert sum(map(len, kinds)) == len(set().union(*kinds)), "in one kind each"
+    loader = {"include", "class"}
+    assert set().union(*kinds) == set(theirs) | loader
+    for key in set(task_keys.REFUSED) - loader:
+        assert task_keys.REFUSED[key][0] == theirs[key], f"{key}: the harness's own default"
+
+
+@pytest.mark.parametrize("key", task_keys.REFUSED)
+def test_a_key_that_would_change_something_is_named_with_what(key: str) -> None:
+    default, effect = task_keys.REFUSED[key]
+    with pytest.raises(KitError, match=f"'{key}', which {effect}"):
+        pinned.read_tasks(task_files(medqa_g={key: "x"}), ["medqa"])
+    if default is not None:
+        assert pinned.read_tasks(task_files(medqa_g={key: default}), ["medqa"])
+
+
+def test_keys_that_change_nothing_are_accepted_and_named() -> None:
+    plain, more = task_files(), task_files(medqa_g={**dict.fromkeys(task_keys.INERT, "x"),
+                                                    "num_fewshot": 0, "repeats": 1})  # fmt: skip
+    assert pinned.read_tasks(more, ["medqa"]) == pinned.read_tasks(plain, ["medqa"])
+    assert pinned.set_aside(more, ["medqa"]) == sorted(task_keys.INERT)
+    assert "should_decontaminate" in pinned.set_aside(plain, ["medmcqa"])
+
+
+def test_a_wording_for_other_items_is_refused() -> None:
+    questions = read_benchmark(SMOKE / "medqa.jsonl")
+    assert pinned.check(task_files(), {"medqa": questions}) == len(questions)
+    for change, says in (
+        ({"doc_to_text": "{{sentence}}"}, "cannot put the item: 'sentence' is undefined"),
+        ({"doc_to_text": "{{sent1"}, "cannot put the item"),
+        ({"doc_to_target": "{{ 'BCDA'[label] }}"}, "right, the item"),
+        ({"doc_to_target": "{{ 'AB'[label + 9] }}"}, "cannot put the item"),
+    ):
+        with pytest.raises(KitError, match=says) as caught:
+            pinned.check(task_files(medqa_g=change), {"medqa": questions})
+        assert questions[0].id in caught.value.where
+
+
+def test_a_set_of_one_date_is_not_asked_of_the_others_items_in_silence() -> None:
+    assert pinned.split("upstream", "auto") == pinned.split("kit", "auto") == "test"
+    assert pinned.split("upstream-2026-07", "auto") == "labeled"
+    for tasks, items in (("upstream", "auto"), ("upstream", "test"), ("kit", "labeled"),
+                         ("upstream-2026-07", "labeled")):  # fmt: skip
+        assert pinned.mixture(tasks, items) == ""
+    assert "nobody's protocol" in pinned.mixture("upstream", "labeled")
+    assert "eval.tasks=upstream" in pinned.mixture("upstream-2026-07", "test")
 
 
 def test_a_task_that_is_not_wanted_may_be_anything_but_code() -> None:

@@ -67,6 +67,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     commit = git_mirror(tmp_path / "mirror", "own/er", {"truth.json": selection, "a.py": b"x = 1"})
     fork = git_mirror(tmp_path / "fork", "own/fork", {**tasks, **stray})
     (tmp_path / "fork" / "own" / "fork.git").rename(tmp_path / "mirror" / "own" / "fork.git")
+    july_tasks = {f"{upstream.TASKS}/{n}": d for n, d in task_files(july=True).items()}
+    july = git_mirror(tmp_path / "july", "own/july", july_tasks)
+    (tmp_path / "july" / "own" / "july.git").rename(tmp_path / "mirror" / "own" / "july.git")
     (tmp_path / "pins.toml").write_text(
         "".join(
             f'[{name}]\nrepo = "own/{repo}"\ncommit = "{at}"\n[{name}.sha256]\n'
@@ -74,6 +77,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             for name, repo, at, some in (
                 ("own", "er", commit, {"a.py": b"x = 1"}),
                 ("harness", "fork", fork, tasks),
+                ("harness-2026-07", "july", july, july_tasks),
             )
         )
     )
@@ -98,7 +102,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setenv("MFO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # no test asks the hub
     return SimpleNamespace(recipe=own, mirror=tmp_path / "mirror", cache=tmp_path / "cache",
-                           fork_commit=fork, tmp=tmp_path)  # fmt: skip
+                           fork_commit=fork, july_commit=july, tmp=tmp_path)  # fmt: skip
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "corpus"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "checks"))
 from fetched_world import SHAPE, A, B, C, parquet
-from standin_files import lay_out
+from standin_files import git_mirror, lay_out
 from standin_tasks import task_files
 
 from launch import recipe, site
@@ -121,7 +121,7 @@ def test_task_files_come_from_a_git_repository_and_a_changed_byte_stops_the_run(
     chosen, said = wanted.freeze(recipe.load(str(world.recipe)), place, ["evaluate"])
     assert f"task files: 5 of own/fork at {world.fork_commit}, every sha256 checked" in said
     run = runs.create(chosen, place, ["evaluate"], said, world.tmp / "runs")
-    one = next(world.cache.rglob("pubmedqa_g.yaml"))
+    one = next(world.cache.rglob("own--fork/*/*/*/*/pubmedqa_g.yaml"))
     one.write_bytes(one.read_bytes().replace(b"Invented", b"Inventex"))
     for command in (
         ["run", world.recipe, "--runs", world.tmp / "runs"],
@@ -142,6 +142,48 @@ def test_task_files_come_from_a_git_repository_and_a_changed_byte_stops_the_run(
     one.unlink()
     code, _, err = call("run", world.recipe, "--runs", world.tmp / "runs")
     assert (code, "pubmedqa_g.yaml cannot be read" in err) == (2, True)
+
+
+def test_julys_protocol_is_a_set_of_its_own(call: Call, world: SimpleNamespace) -> None:
+    place, july = site.load("laptop"), "eval.tasks=upstream-2026-07"
+    code, out, _ = call("fetch", world.recipe, "--mirror", world.mirror)
+    assert code == 0
+    assert "read questions in their wording: 2 prompts" in out  # April's: the 500, here 2 of 4
+    assert upstream.task_files(place, "upstream-2026-07") == task_files(july=True)
+    _, out, _ = call("run", world.recipe, "--dry-run", "--set", july)
+    assert f"task files: 5 of own/july at {world.july_commit}, every sha256 checked" in out
+    assert "questions in their wording: 4 prompts" in out  # July's: all of them
+    assert "nobody's protocol" not in out
+    _, out, _ = call("run", world.recipe, "--dry-run", "--set", july, "--set",
+                     "eval.pubmedqa=test")  # fmt: skip
+    assert "nobody's protocol" in out
+    _, out, _ = call("run", world.recipe, "--dry-run", "--set", "eval.pubmedqa=labeled")
+    assert "all 1,000 labelled items in the wording of eval.tasks=upstream" in out
+    (world.recipe / "recipe.toml").write_text(
+        (world.recipe / "recipe.toml").read_text().replace("[eval]\n", '[eval]\ntasks = '
+                                                           '"upstream-2026-07"\n'))  # fmt: skip
+    next(world.cache.glob("upstream/own--july/*/*/*/*/medqa_g.yaml")).unlink()
+    _, out, _ = call("doctor", "--recipe", world.recipe)
+    assert "medqa_g.yaml cannot be read" in out
+    assert call("fetch", world.recipe, "--mirror", world.mirror)[0] == 0
+    _, out, _ = call("doctor", "--recipe", world.recipe)
+    assert f"task files: 5 of own/july at {world.july_commit}" in out
+
+
+def test_what_was_fetched_is_read_and_a_wrong_file_said(call: Call, world: SimpleNamespace) -> None:
+    """A right sha256 of a file that no run could use."""
+    odd = task_files(pubmedqa_g={"doc_to_text": "{{TITLE}}"})
+    tasks = {f"{upstream.TASKS}/{name}": data for name, data in odd.items()}
+    commit = git_mirror(world.mirror, "own/odd", tasks)
+    pins = world.tmp / "pins.toml"
+    name = f"{upstream.TASKS}/pubmedqa_g.yaml"
+    right = (hashlib.sha256(d).hexdigest() for d in (task_files()["pubmedqa_g.yaml"], tasks[name]))
+    text = pins.read_text().replace("own/fork", "own/odd").replace(world.fork_commit, commit)
+    pins.write_text(text.replace(*right))
+    code, out, err = call("fetch", world.recipe, "--mirror", world.mirror)
+    assert code == 2
+    assert "every sha256 checked" in out
+    assert "the task file of pubmedqa cannot put the item: 'TITLE' is undefined" in err
 
 
 def test_a_benchmark_of_another_size_is_refused(call: Call, world: SimpleNamespace) -> None:

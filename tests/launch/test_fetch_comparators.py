@@ -31,7 +31,8 @@ def compare_with(world: SimpleNamespace, name: str = "org/other") -> None:
     given = world.recipe / "recipe.toml"
     text = given.read_text().replace('["pubmedqa"]', '["pubmedqa", "auto_moove_medgemma"]')
     given.write_text(f'{text}[judge]\nvignettes = "{vignettes}"\nmedgemma = "{name}"\n'
-                     'base_url = "http://127.0.0.1:9/v1"\n')  # fmt: skip
+                     'base_url = "http://127.0.0.1:9/v1"\n'
+                     f'pairs_prompt = "{recipe.RECIPES}/smoke/judged/pairs.toml"\n')  # fmt: skip
 
 
 def test_a_comparator_is_fetched_found_and_missed_as_the_base_is(
