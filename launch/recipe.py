@@ -6,6 +6,8 @@
     needs      keys that must be set below it, where a variant means nothing without them
     unset      keys that are taken away again
     append     what is put behind a list, by key
+    upstream_file   the training file that upstream published for it
+    departures      why it differs from that file, by key (launch.departures)
     its own    tables
 `load("smoke+fast")` puts the variant `fast` on top: the file variants/fast.toml of the recipe, of
 one that it extends, or of recipes/ itself. `with_settings` puts `--set key=value` over that.

@@ -168,7 +168,10 @@ def diff(one: str, other: str, as_json: bool) -> None:
         KitError: a recipe is not there.
     """
     left, right = recipes.load(one), recipes.load(other)
-    a, b = flat(readable(left.data)), flat(readable(right.data))
+    a, b = (
+        flat(readable({k: v for k, v in one.data.items() if k != "departures"}))
+        for one in (left, right)
+    )
     keys = [k for k in dict.fromkeys([*a, *b]) if a.get(k, _ABSENT) != b.get(k, _ABSENT)]
     if as_json:
         emit({k: {left.name: a.get(k), right.name: b.get(k)} for k in keys})
@@ -183,6 +186,48 @@ def diff(one: str, other: str, as_json: bool) -> None:
         left_text = _shown(a.get(key, _ABSENT))
         click.echo(f"{key:<{wide}}{left_text:<{first}}{_shown(b.get(key, _ABSENT))}")
     click.echo(f"{len(keys)} of {len(a.keys() | b.keys())} values differ; - is not set")
+
+
+def diff_upstream(name: str, file: Path | None, site_name: str, as_json: bool) -> int:
+    """Print in what a recipe departs from the training file that upstream published, and why.
+
+    Args:
+        name: a full-size recipe, with variants or without.
+        file: upstream's file; None: the pinned one, as `mfo fetch` brought it.
+        site_name: in whose cache it lies.
+
+    Returns:
+        1 where a difference has no reason, or a reason no difference; else 0.
+
+    Raises:
+        KitError: there is no such file, or it was not fetched.
+    """
+    from launch import departures
+    from launch import site as sites
+
+    one = recipes.load(name)
+    theirs = departures.published_file(one, sites.load(site_name), file)
+    seen = departures.compare(one, theirs, training_file(one, PLANNED_AT))
+    wrong = [f"{key}: differs, and nothing says why" for key in seen.unexplained]
+    wrong += [f"{key}: has a reason, and does not differ" for key in seen.stale]
+    if as_json:
+        rows = {
+            d.key: {"upstream": d.theirs, "kit": d.ours, "reason": d.reason} for d in seen.found
+        }
+        emit({"recipe": one.name, "equal": seen.equal, "departures": rows, "faults": wrong})
+        return int(bool(wrong))
+    click.echo(f"{one.name}, as on {PLANNED_AT}, against {file or one.data['upstream_file']}")
+    for d in seen.found:
+        click.echo(f"{d.key}: {departures.shown(d.theirs)} -> {departures.shown(d.ours)}")
+        click.secho(
+            f"    {d.reason or 'NO REASON'}", dim=bool(d.reason), fg=None if d.reason else "red"
+        )
+    click.echo(f"{seen.equal} keys are equal, {len(seen.found)} differ")
+    for line in wrong:
+        click.secho(line, fg="red")
+    if wrong:
+        click.echo(f"next:  [departures] of recipes/{one.lineage[0]}/recipe.toml, or of its part")
+    return int(bool(wrong))
 
 
 def _shown(value: Any) -> str:

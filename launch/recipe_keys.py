@@ -82,6 +82,8 @@ HEAD: dict[str, type] = {
     "title": str,
     "about": str,
     "status": str,
+    "upstream_file": str,
+    "departures": dict,
     "extends": str,
     "with": list,
     "needs": list,
@@ -89,7 +91,7 @@ HEAD: dict[str, type] = {
     "append": dict,
 }
 #: Of these, what the resolved recipe keeps.
-KEPT = ("title", "status")
+KEPT = ("title", "status", "upstream_file", "departures")
 WORDS_OF = {
     int: "a whole number >= 0",
     float: "a number >= 0",

@@ -49,18 +49,35 @@ def recipe_show(name: str, axolotl: bool, site: str, settings: tuple[str, ...],
 
 @recipe.command("diff")
 @click.argument("one", shell_complete=complete_recipes)
-@click.argument("other", shell_complete=complete_recipes)
+@click.argument("other", required=False, shell_complete=complete_recipes)
+@click.option("--upstream", is_flag=True,
+              help="Against upstream's training file, with each difference's reason.")  # fmt: skip
+@click.option("--upstream-file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
+              metavar="FILE", help="The same, with a copy of that file.")  # fmt: skip
+@click.option("--site", default="laptop", show_default=True, shell_complete=complete_sites,
+              help="Whose cache holds upstream's files (mfo fetch; MFO_CACHE wins).")  # fmt: skip
 @JSON
-def recipe_diff(one: str, other: str, as_json: bool) -> None:
+def recipe_diff(one: str, other: str | None, upstream: bool, upstream_file: Path | None, site: str,
+                as_json: bool) -> None:  # fmt: skip
     """Print every value in which recipes ONE and OTHER differ.
+
+    With --upstream: in which ONE differs from the training file that upstream published, and why;
+    exit code 1 where nothing says why.
 
     \b
     mfo recipe diff gemma-3-27b olmo-2-32b
     mfo recipe diff gemma-3-27b gemma-3-27b+fast
+    mfo recipe diff gemma-3-27b --upstream
     """
     from launch import recipe_commands
 
-    recipe_commands.diff(one, other, as_json)
+    held = upstream or upstream_file is not None
+    if held == (other is not None):
+        raise click.UsageError("give either a second recipe or --upstream")
+    if other is not None:
+        recipe_commands.diff(one, other, as_json)
+        return
+    raise SystemExit(recipe_commands.diff_upstream(one, upstream_file, site, as_json))
 
 
 @click.command()
