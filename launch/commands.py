@@ -118,6 +118,7 @@ def dry_run(recipe: Recipe, site: Site, decisions: list[str], *, seeds: int = 1)
     """Print run.toml, Axolotl's file and the command as a run would use them."""
     import tomli_w
 
+    from launch.cluster import job_env
     from launch.preflight import choices, fetch, plan
     from launch.run import freeze
     from launch.stages import graders, train
@@ -146,7 +147,7 @@ def dry_run(recipe: Recipe, site: Site, decisions: list[str], *, seeds: int = 1)
         click.echo(f"# next: mfo run {recipe.name} --site {site.name}")
         return
     click.echo("# --- train: environment and command, on each node")
-    environment = {**site.environment, **train.environment(recipe, Path("RUN"))}
+    environment = {**job_env.variables(site, "train"), **train.environment(recipe, Path("RUN"))}
     for key, value in sorted(environment.items()):
         click.echo(f"export {key}={value}")
     click.echo(" ".join(["python", *train.command(site, folder / "axolotl.yaml")[1:]]))

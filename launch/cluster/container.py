@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,8 +60,9 @@ class Start:
 
 
 def describe(
-    site: Site, role: str, folder: Path, extra: Iterable[Path], *, gpus: bool = True
-) -> Container:
+    site: Site, role: str, folder: Path, extra: Iterable[Path], *, gpus: bool = True,
+    environment: Mapping[str, str] | None = None,
+) -> Container:  # fmt: skip
     """Describe the container of a stage.
 
     Args:
@@ -70,13 +71,15 @@ def describe(
         folder: the run's folder, always mounted, as are the kit and the cache.
         extra: further folders and files that the stage reads.
         gpus: whether the stage computes on the site's GPUs.
+        environment: of the stage; None: the site's own alone.
     """
+    given = site.environment if environment is None else environment
     wanted = [ROOT, site.cache_path, *extra, folder]
     mounts = [expand(m) for m in site.mounts]
     mounts += [f"{p}:{p}" for p in _outermost(wanted) if not _inside(p, mounts)]
     return Container(
         site.runtime, expand(site.images.get(role, "")), tuple(mounts), str(folder),
-        gpus and site.gpus_per_node > 0, site.python, dict(site.environment), dict(site.edf),
+        gpus and site.gpus_per_node > 0, site.python, dict(given), dict(site.edf),
     )  # fmt: skip
 
 

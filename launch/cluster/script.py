@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch import judging
-from launch.cluster import container, interpreter
+from launch.cluster import container, interpreter, job_env
 from launch.errors import KitError
 from launch.recipe import ROOT, Recipe
 
@@ -157,8 +157,9 @@ def make(
     nodes = site.nodes if stage == "train" else 1
     folder = run / stage
     box = container.describe(
-        site, ROLES[stage], run, sources or data_paths(recipe), gpus=stage in ON_GPUS
-    )
+        site, ROLES[stage], run, sources or data_paths(recipe), gpus=stage in ON_GPUS,
+        environment=job_env.variables(site, stage),
+    )  # fmt: skip
     if own := interpreter.of(recipe, site, stage):
         box = replace(box, python=own)
     begun = container.start(box, folder)
@@ -201,7 +202,8 @@ def _setup(site: Site, stage: str, folder: Path) -> list[str]:
     lines = list(site.setup)
     lines.append(f"export PYTHONPATH={shlex.quote(str(ROOT))}${{PYTHONPATH:+:$PYTHONPATH}}")
     lines.append("export PYTHONUNBUFFERED=1")
-    lines += [f"export {k}={shlex.quote(v)}" for k, v in sorted(site.environment.items())]
+    given = job_env.variables(site, stage)
+    lines += [f"export {k}={shlex.quote(v)}" for k, v in sorted(given.items())]
     if stage == "train":
         lines.append(f"export {REQUEUE_DIR}={shlex.quote(str(folder))}")
         lines += REQUEUE.splitlines()

@@ -12,7 +12,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.cluster import lifeline
+from launch.cluster import job_env, lifeline
 from launch.recipe import ROOT
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class StageJob:
         run = open_run(Path(self.run))
         if attempt.current():
             self._log_to(run, suffix=attempt.log_suffix())
+            print(job_env.raise_open_files(), flush=True)
             return node.run_stage(run, self.stage)
         # A terminal's Ctrl-C must reach the launcher alone, which then ends this group in order.
         os.setsid()
@@ -44,6 +45,7 @@ class StageJob:
         # submitit leaves SIGTERM as a log line; here it ends the stage.
         signal.signal(signal.SIGTERM, _stop)
         self._log_to(run)
+        print(job_env.raise_open_files(), flush=True)
         return execution.execute(run, self.stage)
 
     def _log_to(self, run: Run, suffix: str = "") -> None:
@@ -78,7 +80,7 @@ def submit_local(run: Run, stage: str) -> Any:
     paths = [str(ROOT), before.get("PYTHONPATH", "")]
     os.environ.update(
         {
-            **run.site.environment,
+            **job_env.variables(run.site, stage),
             "PYTHONPATH": os.pathsep.join(p for p in paths if p),
             lifeline.VARIABLE: str(os.getpid()),
             "PYTHONUNBUFFERED": "1",

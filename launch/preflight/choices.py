@@ -10,7 +10,7 @@ from typing import Any
 from checks.benchmarks import kinds, pinned
 from launch import judging, tracking
 from launch import recipe as recipes
-from launch.cluster import interpreter
+from launch.cluster import interpreter, job_env
 from launch.cluster.script import minutes
 from launch.errors import KitError
 from launch.preflight import opened
@@ -168,6 +168,7 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
                 f"twelfth of the time limit of {minutes(site, 'train')} min or when it is near"
             )
         out.append(tracking.reason())
+    out += job_env.describe(site)
     if "evaluate" in stages:
         out += graders.describe(recipe, site)
         table = recipe.table("eval")

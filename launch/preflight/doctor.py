@@ -237,8 +237,8 @@ def _one(site: Site, node: dict[str, Any], between: tuple[float, float]) -> list
     out.append(Check("fail" if lacking else "ok", f"{name}: Python {node['python']}, {has}", fix))
     out += _selftest(name, node.get("selftest") or {})
     if node["open_files"] != -1 and node["open_files"] < OPEN_FILES:
-        out.append(Check("warn", f"{name}: only {node['open_files']} open files are allowed",
-                         f'add "ulimit -n {OPEN_FILES}" to setup in the profile'))  # fmt: skip
+        out.append(Check("warn", f"{name}: at most {node['open_files']} open files can be had",
+                         "ask the site for a higher hard limit (nofile); stages take all of it"))  # fmt: skip  # noqa: E501
     for folder, found in node["folders"].items():
         if "error" in found:
             out.append(Check("fail", f"{name}: {folder} cannot be written: {found['error']}",

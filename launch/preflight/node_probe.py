@@ -47,7 +47,7 @@ def probe(folders: list[str], image: str = "") -> dict[str, Any]:
         "python": platform.python_version(),
         "modules": {name: find_spec(name) is not None for name in MODULES},
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
-        "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[1],
         "gpus": gpus(),
         "folders": {folder: write(Path(folder)) for folder in folders},
         "tokens": {n: n in os.environ for n in ("HF_TOKEN", "WANDB_API_KEY")},

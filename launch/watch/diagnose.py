@@ -68,7 +68,7 @@ RULES = (
     Rule("permission", r"PermissionError|Permission denied", "a file may not be read or written",
          "compare the mounts and paths of `mfo site show` with what you may use"),
     Rule("open-files", r"Too many open files", "the limit of open files is too low",
-         "add \"ulimit -n 65536\" to setup in your own profile of the site"),
+         "a stage takes all that the hard limit allows (ulimit -Hn): ask the site for a higher one"),
     Rule("missing-token", r"GatedRepoError|gated repo|401 Client Error|Invalid credentials"
          r"|api_key not configured|No API key configured|HF_TOKEN",
          "a token is missing, or may not do this",

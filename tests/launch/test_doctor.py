@@ -38,7 +38,7 @@ def test_good_nodes_are_good() -> None:
     [
         ({"gpus": {"count": 3, "driver": "590.1"}}, "3 GPUs of 4"),
         ({"modules": {**NODE["modules"], "submitit": False}}, "without submitit"),
-        ({"open_files": 1024}, "only 1024 open files"),
+        ({"open_files": 1024}, "at most 1024 open files"),
         ({"folders": {"/scratch": {"error": "Read-only file system"}}}, "Read-only file system"),
         ({"folders": {"/scratch": {"free": 10**9, "mb_s": 900}}}, "1 GiB free"),
         ({"folders": {"/scratch": {"free": 10**13, "mb_s": 3}}}, "3 MB/s"),
