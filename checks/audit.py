@@ -36,8 +36,10 @@ def audit(table: Table) -> list[Finding]:
         errors,
         average_errors,
         _comparisons,
+        _claims,
         repeats,
         _margins,
+        _statements,
     )
     found = [finding for check in checks for finding in check(table)]
     return sorted(found, key=lambda finding: ORDER[finding.certainty])
@@ -222,6 +224,39 @@ def _comparisons(table: Table) -> Iterator[Finding]:
                 if text:
                     yield Finding(who, f"{cell} {name}", "grim", text, "certain")
     yield from _mirrored(table.comparisons)
+
+
+def _claims(table: Table) -> Iterator[Finding]:
+    """Hold a range that a text gives for comparisons with the base against each comparison."""
+    for claim in table.claims:
+        shares = {
+            pair.model: pair.preferred if pair.preferred is not None else pair.win + pair.tie / 2
+            for pair in table.comparisons
+            if pair.name == claim.name and pair.against == table.model(pair.model).base
+        }
+        slack = 0.1 + EPSILON  # wins and ties are rounded to a tenth, and so is their sum
+        outside = {m: v for m, v in shares.items()
+                   if not claim.low - slack <= v <= claim.high + slack}  # fmt: skip
+        ends = [end for end in (claim.low, claim.high)
+                if not any(abs(v - end) <= slack for v in shares.values())]  # fmt: skip
+        if not outside and not ends:
+            continue
+        said = [f"{model} has {value:.2f}" for model, value in outside.items()]
+        said += [f"no comparison gives {end:g}" for end in ends]
+        missing = sorted({row.name for row in table.models.values() if row.base in table.models}
+                         - shares.keys())  # fmt: skip
+        text = (
+            f"the text gives {claim.low:g} to {claim.high:g}% preferred over the base; by wins and "
+            f"half the ties of the figures {'; '.join(said)}. Without a comparison: "
+            f"{', '.join(missing) or 'none'}."
+        )
+        yield Finding("*", claim.name, "claim", text, "likely" if outside else "note")
+
+
+def _statements(table: Table) -> Iterator[Finding]:
+    for one in table.statements:
+        text = f"{one.message} ({one.source})"
+        yield Finding("*", one.where, "statement", text, "note")
 
 
 def _mirrored(pairs: tuple[Comparison, ...]) -> Iterator[Finding]:

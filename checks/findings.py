@@ -21,7 +21,7 @@ class Finding:
         model: the row, or ``*`` where it concerns several.
         cell: the column, or ``average``, ``gain``, ``auto_moove`` and so on.
         kind: average, gain, impossible, precision, grim, standard error, repeat, comparison,
-            rounding or margin.
+            rounding, margin, claim or statement.
         message: what was found, what was expected, why.
         certainty: certain, likely or note.
     """

@@ -106,6 +106,28 @@ class Comparison:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Claim:
+    """What a text says of comparisons with the bases: each one's preferred share, in per cent.
+
+    ``low`` and ``high`` are the ends of the range that it gives.
+    """
+
+    name: str
+    low: float
+    high: float
+    source: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Statement:
+    """What is known of the published work beside its numbers, in words and with its source."""
+
+    where: str
+    message: str
+    source: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Table:
     """A published table.
 
@@ -116,6 +138,8 @@ class Table:
         benchmarks: key -> column.
         models: name -> row.
         comparisons: the pairwise comparisons.
+        claims: what the text says of them.
+        statements: what else is known.
         sha256: of the file.
     """
 
@@ -125,6 +149,8 @@ class Table:
     benchmarks: Mapping[str, Benchmark]
     models: Mapping[str, ModelRow]
     comparisons: tuple[Comparison, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    statements: tuple[Statement, ...] = ()
     sha256: str = ""
 
     def column(self, key: str, model: str) -> Benchmark | None:

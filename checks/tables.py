@@ -23,6 +23,14 @@
     win = 45.1
     tie = 26.9
     loss = 28.0
+    [[claims]]                         # what the text says of comparisons with the base
+    name = "auto_moove"
+    low = 67.2
+    high = 92.0
+    [[statements]]                     # what else is known, and from where
+    where = "synthetic_moove"
+    message = "…"
+    source = "…"
 
 Scores are in per cent, margins and gains in points. Anything else is refused, with the nearest
 key that is known: a mistyped key must not quietly take a number out of the comparison.

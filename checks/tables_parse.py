@@ -12,13 +12,16 @@ from checks.table import (
     PLUS_MINUS,
     Average,
     Benchmark,
+    Claim,
     Comparison,
     ModelRow,
     Score,
+    Statement,
     Table,
     nearest,
 )
 
+_FILE = ("table", "benchmarks", "models", "comparisons", "claims", "statements")
 _TABLE = ("source", "title", "plus_minus", "notes")
 _BENCHMARK = (
     "title",
@@ -61,7 +64,7 @@ class Parser:
 
     def table(self, raw: Mapping[str, object], name: str, digest: str) -> Table:
         """Read the whole file."""
-        self.known(raw, ("table", "benchmarks", "models", "comparisons"), "the file")
+        self.known(raw, _FILE, "the file")
         head = self.mapping(raw.get("table"), "[table]")
         self.known(head, _TABLE, "[table]")
         source = self.text(head, "source", "[table]")
@@ -84,16 +87,15 @@ class Parser:
                 )
             if row.base is None and (row.gains or any(a.gain is not None for a in row.averages)):
                 raise self.error(f"{row.name} has a gain and no base", 'add base = "…"')
-        compared = raw.get("comparisons", [])
-        if not isinstance(compared, list):
-            raise self.error("comparisons is not a list", "write [[comparisons]]")
         return Table(
             name=name,
             source=source,
             plus_minus=plus_minus,
             benchmarks=columns,
             models=models,
-            comparisons=tuple(self.comparison(c) for c in compared),
+            comparisons=tuple(map(self.comparison, self.list_of(raw, "comparisons"))),
+            claims=tuple(map(self.claim, self.list_of(raw, "claims"))),
+            statements=tuple(map(self.statement, self.list_of(raw, "statements"))),
             sha256=digest,
         )
 
@@ -218,6 +220,34 @@ class Parser:
             items=self.whole(raw, "items", place, 1),
             source=self.text(raw, "source", place),
         )
+
+    def claim(self, value: object) -> Claim:
+        """Read what a text says of comparisons."""
+        place = "[[claims]]"
+        raw = self.mapping(value, place)
+        self.known(raw, ("name", "low", "high", "source"), place)
+        name = self.text(raw, "name", place)
+        if not name:
+            raise self.error(f"{place} needs a name", "name the comparison that it is about")
+        low, high = (self.required(raw, key, place, 0, 100) for key in ("low", "high"))
+        return Claim(name, low, high, self.text(raw, "source", place))
+
+    def statement(self, value: object) -> Statement:
+        """Read what is known beside the numbers."""
+        place = "[[statements]]"
+        raw = self.mapping(value, place)
+        self.known(raw, ("where", "message", "source"), place)
+        where, message, source = (self.text(raw, k, place) for k in ("where", "message", "source"))
+        if not (where and message and source):
+            raise self.error(f"{place} needs where, message and source", "add them")
+        return Statement(where, message, source)
+
+    def list_of(self, raw: Mapping[str, object], key: str) -> list[object]:
+        """Give a list of tables, empty where there is none."""
+        value = raw.get(key, [])
+        if not isinstance(value, list):
+            raise self.error(f"{key} is not a list", f"write [[{key}]]")
+        return value
 
     def error(self, what: str, fix: str, cause: str = "") -> KitError:
         """Build an error that names the file."""

@@ -112,6 +112,8 @@ def show(
     """
     import tomli_w
 
+    from launch import stacks
+
     recipe = recipes.with_settings(recipes.load(name), map(recipes.parse_setting, settings))
     if axolotl:
         config = training_file(recipe, site_name)
@@ -124,12 +126,16 @@ def show(
         return
     variants = {v: about(file) for v, file in recipes.fitting_variants(recipe).items()}
     if as_json:
-        emit({"name": recipe.name, "lineage": recipe.lineage, "variants": variants, **recipe.data})
+        known = stacks.load() if stacks.describe(recipe) else {}
+        emit({"name": recipe.name, "lineage": recipe.lineage, "variants": variants,
+              "stacks": known, **recipe.data})  # fmt: skip
         return
     click.echo(f"# {recipe.name}: {' on top of '.join(reversed(recipe.lineage))}")
     click.echo(tomli_w.dumps(readable(recipe.data)))
     for variant, said in variants.items():
         click.echo(f"# {recipe.name}+{variant:<16} {said}")
+    for line in stacks.describe(recipe):
+        click.echo(f"# {line}")
     click.echo(f"# next: mfo recipe show {recipe.name} --axolotl, mfo run {recipe.name} --dry-run")
 
 

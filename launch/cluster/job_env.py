@@ -4,10 +4,10 @@ As upstream's scripts have it: no packages of the user's own, compiled kernels a
 cache that the container sees, vLLM's workers spawned, and as many open files as the system allows.
 
 Not set, though upstream's script exports it: ACCELERATE_DEEPSPEED_ZERO3_INIT=false. With ZeRO-3
-Axolotl writes "true" over it before accelerate reads it (setup_deepspeed_env in utils/trainer.py, in
-0.12.2, which upstream's Dockerfile names, as in 0.19.0), and transformers asks the configuration and
-not the variable. So it had no effect, and the model is built in shards: whole on each rank it would
-be 141 GB of bfloat16 weights, 564 GB on a node of four.
+Axolotl writes "true" over it before accelerate reads it (setup_deepspeed_env in utils/trainer.py,
+in 0.12.2, which upstream's Dockerfile names, as in 0.19.0), and transformers asks the configuration
+and not the variable. So it had no effect, and the model is built in shards: whole on each rank it
+would be 141 GB of bfloat16 weights, 564 GB on a node of four.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ RULES = (
     Rule("permission", r"PermissionError|Permission denied", "a file may not be read or written",
          "compare the mounts and paths of `mfo site show` with what you may use"),
     Rule("open-files", r"Too many open files", "the limit of open files is too low",
-         "a stage takes all that the hard limit allows (ulimit -Hn): ask the site for a higher one"),
+         "a stage takes all that the hard limit allows (ulimit -Hn): ask the site for a higher"),
     Rule("missing-token", r"GatedRepoError|gated repo|401 Client Error|Invalid credentials"
          r"|api_key not configured|No API key configured|HF_TOKEN",
          "a token is missing, or may not do this",

@@ -145,6 +145,41 @@ def test_comparisons_must_add_up() -> None:
     assert exit_code(audit(table_of(raw))) == 1
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "certainty"),
+    [(58.6, 90.0, None), (58.6, 89.9, None), (60.0, 90.0, "likely"), (58.6, 92.0, "note"),
+     (50.0, 90.0, "note")],
+)  # fmt: skip
+def test_a_range_that_a_text_gives_is_held_against_the_comparisons(
+    low: float, high: float, certainty: str | None
+) -> None:
+    raw = consistent(7, rounded_first=True, pm=False)
+    raw["models"]["other"] = {**raw["models"]["tuned"]}
+    pair = {"name": "arena", "model": "tuned", "against": "base", "win": 45.1, "tie": 26.9,
+            "loss": 28.0}  # fmt: skip
+    second = {**pair, "model": "other", "win": 85.0, "tie": 10.0, "loss": 5.0}
+    elsewhere = {**pair, "against": "other", "win": 1.0, "tie": 0.0, "loss": 99.0}
+    raw["comparisons"] = [pair, second, elsewhere]
+    raw["claims"] = [{"name": "arena", "low": low, "high": high}]
+    found = [f.certainty for f in audit(table_of(raw)) if f.kind == "claim"]
+    assert found == ([certainty] if certainty else [])
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [({"claims": [{"low": 1.0, "high": 2.0}]}, "needs a name"),
+     ({"claims": {"name": "x"}}, "claims is not a list"),
+     ({"claims": [{"name": "x", "low": 1.0}]}, "high"),
+     ({"claims": [{"name": "x", "low": 1.0, "hihg": 2.0}]}, "unknown key 'hihg'"),
+     ({"statements": [{"where": "x", "message": "y"}]}, "needs where, message and source")],
+)  # fmt: skip
+def test_claims_and_statements_are_read_strictly(table: dict[str, Any], says: str) -> None:
+    from checks.errors import KitError
+
+    with pytest.raises(KitError, match=says):
+        table_of(consistent(7, rounded_first=True, pm=False) | table)
+
+
 def test_repeats_are_weighed_by_chance() -> None:
     draw = random.Random(3)  # noqa: S311
     names = [f"m{i}" for i in range(12)]
@@ -182,9 +217,14 @@ def test_the_papers_table() -> None:
     assert certain == [("OLMo-2-32B-SFT", "average", "average")]
     assert "48.27" in found[0].message
     assert "healthbench 47.26 (printed 31.03)" in found[0].message
-    (likely,) = [f for f in found if f.certainty == "likely"]
+    likely, claim = [f for f in found if f.certainty == "likely"]
     assert (likely.model, likely.cell) == ("OLMo-2-32B-MeditronFO", "gain")
     assert "+4.89" in likely.message
+    assert (claim.cell, claim.kind) == ("auto_moove", "claim")
+    assert "Gemma-3-27B-MeditronFO has 64.10; no comparison gives 92." in claim.message
+    assert "EuroLLM-9B-MeditronFO" in claim.message
+    said = {f.cell for f in found if f.kind == "statement"}
+    assert said >= {"synthetic_moove", "auto_moove"}
     repeated = {f.cell: f.message for f in found if f.kind == "repeat"}
     assert "43.72" in repeated["healthbench"]
     assert "14.61" in repeated["medxpertqa"]
