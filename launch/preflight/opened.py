@@ -16,6 +16,7 @@ from launch import judging
 from launch.errors import ACTIONABLE, KitError
 from launch.preflight import comparators, fetch, upstream
 from launch.preflight.dims import check_folder
+from launch.preflight.hub import only_safetensors
 from launch.recipe import Recipe
 from launch.site import Site
 
@@ -189,6 +190,11 @@ def _stand_in(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG0
     return f"{len(read_key(Path(table['script']))['facts'])} facts"
 
 
+def _judge(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG001
+    folder = judging.local_judge(recipe) if judging.judged(recipe) else None
+    return str(only_safetensors(folder, "judge")) if folder else ""
+
+
 def _comparators(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG001
     found = judging.comparators(recipe)
     for one in found.values():
@@ -230,6 +236,7 @@ READINGS = (
     _reading("prompts of graders and judges", "evaluate", "upstream", _grading),
     _reading("canary", "evaluate", "", _canary),
     _reading("stand-in for the judge", "evaluate", "", _stand_in),
+    _reading("judge's folder", "evaluate", "", _judge),
     _reading("comparators", "evaluate", "comparators", _comparators),
     _reading("published table", "judge", "", _published),
 )
