@@ -44,7 +44,7 @@ def _rubric(found: Mapping[str, Any]) -> list[str]:
 
 
 def _answers(found: Mapping[str, Any]) -> list[str]:
-    lines = []
+    lines = _too_long(found)
     if found["cut"]:
         lines.append(f"{found['cut']:,} answers were cut at the token limit.")
     if found["speaking_to_judge"]:
@@ -53,6 +53,13 @@ def _answers(found: Mapping[str, Any]) -> list[str]:
             "instruction; look at them."
         )
     return lines
+
+
+def _too_long(found: Mapping[str, Any]) -> list[str]:
+    count = found["too_long"]
+    return (
+        [f"{count:,} prompts were longer than the model's window: empty answers."] if count else []
+    )
 
 
 def _pairs(found: Mapping[str, Any]) -> list[str]:
@@ -76,8 +83,9 @@ def _pairs(found: Mapping[str, Any]) -> list[str]:
         lines.append(f"{found['unread']:,} rulings could not be read and are no votes.")
     if found["retried"]:
         lines.append(f"{found['retried']:,} rulings were asked for more than once.")
+    lines += _too_long(found)
     if found["agreement"]:
-        lines.append(_agreement(found["agreement"]))
+        lines += _agreement(found["agreement"])
     return lines
 
 
@@ -104,11 +112,37 @@ def bias_words(bias: Mapping[str, Any]) -> str:
     return f"No position bias is seen: being shown first is worth {said} over {pairs:,} pairs."
 
 
-def _agreement(found: Mapping[str, Any]) -> str:
-    said = f"The judge agrees with people on {100 * found['agree']:.0f}% of {found['n']:,} votes"
-    if found["kappa"] is None:
-        return f"{said}; kappa is not defined, as they do not vary."
-    kappa = f"{found['kappa']:.2f}"
-    if found["interval"]:
-        kappa += " ({:.2f} to {:.2f})".format(*found["interval"])
-    return f"{said}, Cohen's kappa {kappa}.".replace("-", "−")
+def _agreement(found: Mapping[str, Any]) -> list[str]:
+    said = (
+        f"The judge agrees with people on {100 * found['agree']:.0f}% of {found['n']:,} pairs "
+        f"({found['votes']:,} votes)"
+    )
+    kappa = "; kappa is not defined, as they do not vary"
+    if found["kappa"] is not None:
+        kappa = f", Cohen's kappa {_kappa(found)}"
+    lines = [f"{said}{kappa}."]
+    for name, one in (found["as_rater"] or {}).items():
+        lines += _as_rater(name.replace("_", " "), one)
+    return lines
+
+
+def _kappa(found: Mapping[str, Any]) -> str:
+    interval = found["interval"]
+    ends = " ({:.2f} to {:.2f})".format(*interval) if interval else ""
+    return f"{found['kappa']:.2f}{ends}".replace("-", "−")
+
+
+def _as_rater(name: str, found: Mapping[str, Any]) -> list[str]:
+    judge, raters = found["judge"], found["raters"]
+    if judge is None:
+        return []
+    said = f"As one of the raters, {name}: kappa {_kappa(judge)} over {judge['n']:,} pairs"
+    if found["z"] is None:
+        return [f"{said}; {len(raters):,} people voted often enough to be compared with."]
+    spread = f"{found['mean']:.2f} ± {found['sd']:.2f}".replace("-", "−")
+    z = f"{found['z']:+.1f}".replace("-", "−")
+    verdict = "within" if found["within"] else "outside"
+    return [
+        f"{said}, against {spread} of {len(raters):,} people (z {z}, above "
+        f"{100 * found['above']:.0f}% of them): {verdict} two standard deviations."
+    ]

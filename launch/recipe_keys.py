@@ -50,6 +50,8 @@ SCHEMA: dict[str, dict[str, type]] = {
         "temperature": float,
         "max_tokens": int,
         "max_length": int,
+        "bos": str,
+        "special_tokens": str,
         "judge_temperature": float,
         "warmer": float,
         "judge_max_tokens": int,

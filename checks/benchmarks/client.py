@@ -5,10 +5,15 @@
     replies = client.ask([Call(messages, temperature=0.7, max_tokens=2048, seed=42)])
 
 Every request and reply is a line of the client's file. A reply is known by the content of its
-request (the model's identity, messages, temperature, limit, seed and take), so that an evaluation
-that was interrupted goes on where it stopped and nothing is paid for twice. What fails for a moment
-(429, 5xx, a cut or empty reply, a lost connection) is asked again with growing pauses; each failure
-is a line of the file too, which is why the loop is here and not the library's own.
+request (the model's identity, messages, temperature, limit, seed, options and take), so that an
+evaluation that was interrupted goes on where it stopped and nothing is paid for twice. What fails
+for a moment (429, 5xx, a cut or empty reply, a lost connection) is asked again with growing pauses;
+each failure is a line of the file too, which is why the loop is here and not the library's own.
+
+A reply may be as long as the call's limit and the model's window allow, whichever ends first. vLLM
+refuses a request whose limit does not fit (HTTP 400) instead: such a call's prompt is counted by
+the server's own /tokenize, and it is sent again with what the window has left. A prompt that leaves
+nothing has the empty reply (Reply.too_long).
 
 Importing the library costs about 2 s, so it is imported where it is used.
 """
@@ -22,11 +27,13 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from checks.benchmarks.calls import Call, Endpoint, Progress, Reply, append, read
+from checks.benchmarks.windows import Window, count
 from checks.errors import KitError
 
 __all__ = ["Call", "Client", "Endpoint", "Progress", "Reply"]
@@ -35,132 +42,16 @@ __all__ = ["Call", "Client", "Endpoint", "Progress", "Reply"]
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 30.0
 #: HTTP states after which the same request may succeed; every 5xx is one as well.
 TRANSIENT = (408, 409, 425, 429)
+BAD_REQUEST = 400
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a model answers.
-
-    Attributes:
-        url: up to and with its /v1.
-        model: the name that the server knows it by.
-        identity: what decides its answers, such as the sha256 of its weights: a reply of other
-            weights is never taken for one of these.
-        key_env: environment variable that holds the key; "" or unset: no key is sent.
-    """
-
-    url: str
-    model: str
-    identity: str
-    key_env: str = ""
-
-    def check(self) -> None:
-        """Refuse an address that could not be asked, or that holds a password.
-
-        Raises:
-            KitError: with what is wrong about it.
-        """
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise KitError(
-                f"this is not the address of a model server: {self.url!r}",
-                fix="give one such as http://127.0.0.1:8000/v1",
-            )
-        if parts.username or parts.password:
-            raise KitError(
-                "the address of the model server holds a password",
-                cause="addresses are written into the run's record",
-                fix="put the key into an environment variable and name that (key_env)",
-            )
-
-
-@dataclass(frozen=True)
-class Call:
-    """One request.
-
-    Attributes:
-        messages: [{"role", "content"}, …].
-        temperature: of sampling; 0 is greedy.
-        max_tokens: of the reply.
-        seed: sent to the server.
-        label: what it is for, in the record and in error messages; decides nothing.
-        take: tells repeats of one request apart.
-    """
-
-    messages: Sequence[Mapping[str, str]]
-    temperature: float
-    max_tokens: int
-    seed: int
-    label: str = ""
-    take: int = 0
-
-    def request(self) -> dict[str, Any]:
-        """Give what is sent, apart from the model's name."""
-        return {
-            "messages": [dict(m) for m in self.messages],
-            "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
-            "seed": self.seed,
-        }
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came back.
-
-    Attributes:
-        text: the reply, stripped of blanks at its ends; may be empty.
-        cut: whether it ended at the token limit.
-        tokens: of the reply, as the server counts; 0 where it does not say.
-        seconds: that it took.
-        known: whether it came out of the file.
-    """
-
-    text: str
-    cut: bool
-    tokens: int
-    seconds: float
-    known: bool = False
-
-
-@dataclass
-class Progress:
-    """How far a list of calls is: counts, tokens and seconds of this session's own replies."""
-
-    of: int
-    known: int = 0
-    done: int = 0
-    tokens: int = 0
-    failures: int = 0
-    begun: float = field(default_factory=time.monotonic)
-
-    def words(self) -> str:
-        """Say it, with tokens a second and the time left where something was generated."""
-        at = f"{self.known + self.done:,} of {self.of:,}"
-        if self.known:
-            at += f" ({self.known:,} known already)"
-        seconds = time.monotonic() - self.begun
-        if self.done and seconds > 0:
-            left = (self.of - self.known - self.done) * seconds / self.done
-            at += f", {self.tokens / seconds:,.0f} tokens/s, about {_duration(left)} left"
-        if self.failures:
-            at += f", {self.failures:,} requests had to be repeated"
-        return at
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 class _FailedError(Exception):
-    """A request that failed: why, whether to try again, and when the server wants that."""
+    """A request that failed: why, whether to try again, when the server wants that, its state."""
 
-    def __init__(self, why: str, *, again: bool, after_s: float = 0.0) -> None:
+    def __init__(self, why: str, *, again: bool, after_s: float = 0.0, state: int = 200) -> None:
         super().__init__(why)
-        self.why, self.again, self.after_s = why, again, after_s
+        self.why, self.again, self.after_s, self.state = why, again, after_s, state
 
 
 class Client:
@@ -194,7 +85,7 @@ class Client:
         self.endpoint, self.record = endpoint, record
         self.concurrency, self.tries, self.timeout_s = concurrency, tries, timeout_s
         self.first_pause_s, self.tell = first_pause_s, tell
-        self.known = _read(record)
+        self.known = read(record)
 
     def key(self, call: Call) -> str:
         """Give the content address of a call: sha256 over what decides its reply."""
@@ -223,23 +114,36 @@ class Client:
             asyncio.run(self._ask_all(wanted, progress))
         return [self.known[key] for key in keys]
 
-    async def _ask_all(self, wanted: Mapping[str, Call], progress: Progress) -> None:
+    def window(self) -> int | None:
+        """Ask how many tokens the model takes, prompt and reply together; None: it does not say."""
+
+        async def ask() -> Window | None:
+            async with self._library() as client:
+                turn = [{"role": "user", "content": "?"}]
+                return await count(client, self.endpoint.url, self.endpoint.model, turn, {})
+
+        found = asyncio.run(ask())
+        return found.length if found else None
+
+    def _library(self) -> Any:
         import openai
 
         key = os.environ.get(self.endpoint.key_env, "") if self.endpoint.key_env else ""
         # A proxy of the environment must not stand between the stage and its own server.
         local = urlsplit(self.endpoint.url).hostname in LOOPBACK
-        client = openai.AsyncOpenAI(
+        return openai.AsyncOpenAI(
             base_url=self.endpoint.url,
             api_key=key or "none",
             max_retries=0,
             timeout=self.timeout_s,
             http_client=openai.DefaultAsyncHttpxClient(trust_env=not local),
         )
+
+    async def _ask_all(self, wanted: Mapping[str, Call], progress: Progress) -> None:
         self.record.parent.mkdir(parents=True, exist_ok=True)
         queue = list(wanted.items())[::-1]
         failed: list[tuple[Call, _FailedError]] = []
-        async with client:
+        async with self._library() as client:
             with self.record.open("a", encoding="utf-8") as file:
 
                 async def work() -> None:
@@ -264,9 +168,9 @@ class Client:
             started = time.monotonic()
             about = {"key": key, "label": call.label, "attempt": attempt}
             try:
-                reply = await self._once(client, call, started)
+                reply = await self._fitted(client, call, started)
             except _FailedError as error:
-                _append(file, {**about, "failed": error.why})
+                append(file, {**about, "failed": error.why})
                 if not error.again or attempt == self.tries:
                     raise
                 progress.failures += 1
@@ -275,12 +179,12 @@ class Client:
                 await asyncio.sleep(min(LONGEST_PAUSE_S, max(spread, error.after_s)))
                 pause = min(LONGEST_PAUSE_S, 2 * pause)
                 continue
-            _append(file, {
+            append(file, {
                 **about,
                 "endpoint": {"url": self.endpoint.url, "model": self.endpoint.model,
                              "identity": self.endpoint.identity},
                 "request": {**call.request(), "take": call.take},
-                "reply": {"text": reply.text, "cut": reply.cut, "tokens": reply.tokens},
+                "reply": reply.row(),
                 "seconds": round(reply.seconds, 3),
             })  # fmt: skip
             progress.done += 1
@@ -288,19 +192,38 @@ class Client:
             return reply
         raise AssertionError("the last try either gave a reply or raised")
 
-    async def _once(self, client: Any, call: Call, started: float) -> Reply:
+    async def _fitted(self, client: Any, call: Call, started: float) -> Reply:
+        """Ask; where the server refuses the limit, with what its window leaves for the reply."""
+        try:
+            return await self._once(client, call, call.max_tokens, started)
+        except _FailedError as error:
+            if error.state != BAD_REQUEST:
+                raise
+            window = await count(client, self.endpoint.url, self.endpoint.model, call.messages,
+                                 call.options)  # fmt: skip
+            if window is None or window.room >= call.max_tokens:
+                raise  # it is not the window that the server refuses
+        if not window.room:
+            return Reply("", True, 0, time.monotonic() - started, prompt=window.prompt, room=0)
+        reply = await self._once(client, call, window.room, started)
+        return replace(reply, room=window.room)
+
+    async def _once(self, client: Any, call: Call, most: int, started: float) -> Reply:
         import openai
 
+        request = {**call.request(), "max_tokens": most}
+        options = {key: request.pop(key) for key in call.options}
         try:
             answer = await client.chat.completions.create(
-                model=self.endpoint.model, **call.request()
+                model=self.endpoint.model, **request, extra_body=options or None
             )
         except openai.APIStatusError as error:
             again = error.status_code in TRANSIENT or error.status_code >= 500
             said = " ".join(str(error.message).split())[:300]
             raise _FailedError(
-                f"HTTP {error.status_code}: {said}", again=again, after_s=_after(error.response)
-            ) from None
+                f"HTTP {error.status_code}: {said}", again=again, after_s=_after(error.response),
+                state=error.status_code,
+            ) from None  # fmt: skip
         except openai.APITimeoutError:
             raise _FailedError(f"no reply within {self.timeout_s:.0f} s", again=True) from None
         except openai.APIConnectionError as error:
@@ -312,7 +235,7 @@ class Client:
             raise _FailedError(
                 f"the reply cannot be read ({type(error).__name__})", again=True
             ) from None
-        return _reply(answer, time.monotonic() - started)
+        return _reply(answer, self.endpoint.model, time.monotonic() - started)
 
     def _error(self, failed: Sequence[tuple[Call, _FailedError]], progress: Progress) -> KitError:
         call, first = failed[0]
@@ -323,15 +246,26 @@ class Client:
             where=f"{self.endpoint.model} at {self.endpoint.url}",
             cause=f"{first.why}; "
             + ("the server refuses it" if refused else f"after {self.tries} tries"),
-            fix=("see the server's log; mend the request or the key" if refused else
-                 "bring the server back")
-            + f", then mfo resume RUN: {progress.known + progress.done:,} replies are kept in "
-            f"{self.record}",
+            fix=(_mended(first) if refused else "bring the server back")
+            + f", then mfo resume RUN: {len(self.known):,} replies are kept in {self.record}",
         )  # fmt: skip
 
 
-def _reply(answer: Any, seconds: float) -> Reply:
+def _mended(error: _FailedError) -> str:
+    if "special_tokens" in error.why:  # vLLM's own fields, which other servers may refuse
+        return (
+            "--set judge.bos=once --set judge.special_tokens=dropped for a server that is no vLLM"
+        )
+    if error.state < BAD_REQUEST:
+        return "give the model's own name, or see who else answers at this address"
+    return "see the server's log; mend the request or the key"
+
+
+def _reply(answer: Any, model: str, seconds: float) -> Reply:
     """Take the text out of the library's answer, which it builds from whatever JSON came."""
+    named = getattr(answer, "model", None)
+    if isinstance(named, str) and not _same(named, model):
+        raise _FailedError(f"the server answers as {named!r:.80}, not as {model!r}", again=False)
     try:
         choice = answer.choices[0]
         text = choice.message.content
@@ -342,11 +276,21 @@ def _reply(answer: Any, seconds: float) -> Reply:
         text = ""  # all tokens went into what the server does not hand out
     if not isinstance(text, str):
         raise _FailedError("the reply's message holds no text", again=True)
-    tokens = getattr(getattr(answer, "usage", None), "completion_tokens", 0)
-    whole = tokens if isinstance(tokens, int) and not isinstance(tokens, bool) else 0
     # Half a surrogate pair is JSON and no text: it could be neither written nor sent on.
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return Reply(text.strip(), cut, max(0, whole), seconds)
+    tokens, prompt = (_counted(answer, f"{what}_tokens") for what in ("completion", "prompt"))
+    return Reply(text.strip(), cut, tokens, seconds, prompt=prompt)
+
+
+def _counted(answer: Any, key: str) -> int:
+    found = getattr(getattr(answer, "usage", None), key, 0)
+    return max(0, found) if isinstance(found, int) and not isinstance(found, bool) else 0
+
+
+def _same(named: str, asked: str) -> bool:
+    """Whether a server's word for its model is the one asked for, its owner or release aside."""
+    one, other = (name.rpartition("/")[2].lower() for name in (named, asked))
+    return not named or one.startswith(other) or other.startswith(one)
 
 
 def _after(response: Any) -> float:
@@ -355,43 +299,3 @@ def _after(response: Any) -> float:
         return max(0.0, float(response.headers.get("retry-after", 0)))
     except (TypeError, ValueError):
         return 0.0
-
-
-def _append(file: Any, row: Mapping[str, Any]) -> None:
-    file.write(json.dumps(row, ensure_ascii=True) + "\n")
-    file.flush()
-
-
-def _read(path: Path) -> dict[str, Reply]:
-    """Read the replies of an earlier session; a last line that was cut by a kill is mended."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise KitError(
-            f"the record of earlier replies cannot be read: {error.strerror}", where=str(path)
-        ) from None
-    if data and not data.endswith(b"\n"):
-        data = data[: data.rfind(b"\n") + 1]
-        with path.open("r+b") as file:
-            file.truncate(len(data))
-    known = {}
-    for number, line in enumerate(data.splitlines(), 1):
-        try:
-            row = json.loads(line)
-            if "failed" in row:
-                continue
-            reply = row["reply"]
-            known[str(row["key"])] = Reply(
-                str(reply["text"]), bool(reply["cut"]), int(reply["tokens"]),
-                float(row["seconds"]), known=True,
-            )  # fmt: skip
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise KitError(
-                f"line {number} of the record of earlier replies is broken",
-                where=f"{path}:{number}",
-                cause="it was edited, or damaged on the way",
-                fix="take the line out: that request is then asked again",
-            ) from None
-    return known

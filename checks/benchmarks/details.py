@@ -12,7 +12,9 @@ from typing import Any
 from checks.benchmarks import healthbench, moove_scores
 from checks.benchmarks.healthbench import Conversation, Criterion, Graded
 from checks.benchmarks.judging import Protocol
-from checks.benchmarks.moove import Judgement, Ruling, Vignette
+from checks.benchmarks.moove import Judgement, Ruling
+from checks.benchmarks.moove_agreement import agreement
+from checks.benchmarks.vignettes import Vignette, Vote
 from checks.items import Item
 
 __all__ = ["details"]
@@ -29,9 +31,9 @@ def details(items: Sequence[Item]) -> tuple[dict[str, Any] | None, str]:
     """Give the numbers behind a judged benchmark's score, in shares of 1.
 
     Returns:
-        {"kind": "rubric", …RUBRIC_KEYS} or {"kind": "pairs", …PAIRS_KEYS, "agreement"}, None where
-        the items hold neither grades nor rulings; and why the score cannot be believed, "" where
-        it can.
+        {"kind": "rubric", …RUBRIC_KEYS, "too_long"} or {"kind": "pairs", …PAIRS_KEYS, "too_long",
+        "agreement"}, None where the items hold neither grades nor rulings; and why the score cannot
+        be believed, "" where it can.
     """
     if not items:
         return None, ""
@@ -58,7 +60,7 @@ def _rubric(items: Sequence[Item]) -> tuple[dict[str, Any], str]:
         if item.score is not None and abs(item.score - one.published()) > 1e-9
     ]
     found = healthbench.summarise(graded, protocol)
-    out = {"kind": "rubric", **{k: found[k] for k in RUBRIC_KEYS}}
+    out = {"kind": "rubric", **{k: found[k] for k in RUBRIC_KEYS}, "too_long": _too_long(items)}
     lost = sum(item.score is None for item in items)
     return out, _problem(wrong, lost, "grade")
 
@@ -93,11 +95,23 @@ def _pairs(items: Sequence[Item]) -> tuple[dict[str, Any] | None, str]:
     names = list(dict.fromkeys(name for j in judgements if j.ruling for name in j.ruling.scores))
     found = moove_scores.summarise(judgements, names, _protocol(items))
     out: dict[str, Any] = {"kind": "pairs", **{k: found[k] for k in PAIRS_KEYS}}
-    voted = [item for item in items if "vote" in item.extra]
-    sets = [Vignette(_key(i), "", ("", ""), i.extra["vote"]) for i in voted]  # type: ignore[arg-type]
-    own = [j for i in voted for j in _judgements(_key(i), i.extra.get("vote_rulings", ()))]
-    out["agreement"] = moove_scores.agreement(sets, own) if voted else None
+    out["too_long"] = _too_long(items)
+    # People voted once, however many trainings answered.
+    voted = list({item.id: item for item in items if "votes" in item.extra}.values())
+    sets = [Vignette(i.id, "", ("", ""), _votes(i.extra["votes"])) for i in voted]
+    own = [j for i in voted for j in _judgements(i.id, i.extra.get("vote_rulings", ()))]
+    out["agreement"] = agreement(sets, own)
     return out, _problem(wrong, lost, "ruling")
+
+
+def _too_long(items: Sequence[Item]) -> int:
+    """Count answers that are empty because their prompt was longer than the model's window."""
+    counts: list[Any] = [item.extra.get("too_long", 0) for item in items]
+    return sum(n for n in counts if isinstance(n, int))
+
+
+def _votes(rows: Any) -> tuple[Vote, ...]:
+    return tuple(Vote(row["winner"], str(row["rater"])) for row in rows)
 
 
 def _key(item: Item) -> str:

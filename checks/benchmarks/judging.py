@@ -23,6 +23,8 @@ __all__ = ["Outcome", "Protocol", "Question", "ask_until_read", "read_grade", "r
 T = TypeVar("T")
 PROTOCOLS = ("published", "strict")
 ORDERS = ("both", "random")
+#: How many BOS tokens a prompt has, and what becomes of special tokens in a reply.
+BOS, SPECIAL_TOKENS = ("published", "once"), ("published", "dropped")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,11 @@ class Protocol:
         seed: of every request, and of the random order.
         order: Auto-MOOVE asks for every pair in `both` orders; `random` is the published way,
             one order a pair, here drawn with the seed.
+        bos: `published`: the tokenizer adds its own to the rendered chat, on top of the template's
+            (upstream hands vLLM the rendered text), so that most prompts of Gemma begin with two;
+            `once`: the template's alone.
+        special_tokens: `published`: kept in the texts of Auto-MOOVE's answers and rulings, as
+            upstream's script keeps them; `dropped`: in none. HealthBench's never have them.
     """
 
     name: str = "published"
@@ -50,9 +57,13 @@ class Protocol:
     retries: int = 3
     seed: int = 42
     order: str = "both"
+    bos: str = "published"
+    special_tokens: str = "published"
 
     def __post_init__(self) -> None:
-        for key, value, known in (("protocol", self.name, PROTOCOLS), ("order", self.order, ORDERS)):  # fmt: skip  # noqa: E501
+        for key, value, known in (("protocol", self.name, PROTOCOLS), ("order", self.order, ORDERS),
+                                  ("bos", self.bos, BOS),
+                                  ("special_tokens", self.special_tokens, SPECIAL_TOKENS)):  # fmt: skip  # noqa: E501
             if value not in known:
                 raise KitError(f"{key} is {value!r}; known: {', '.join(known)}")
 
@@ -60,6 +71,17 @@ class Protocol:
     def strict(self) -> bool:
         """Whether what cannot be read makes the benchmark invalid."""
         return self.name == "strict"
+
+    def options(self, *, pairs: bool) -> dict[str, bool]:
+        """Give the fields of vLLM's that a request has; none where they would be its defaults.
+
+        Args:
+            pairs: of Auto-MOOVE, answers and rulings; otherwise of HealthBench.
+        """
+        out = {"add_special_tokens": True} if self.bos == "published" else {}
+        if pairs and self.special_tokens == "published":
+            out["skip_special_tokens"] = False
+        return out
 
     def warmth(self, attempt: int) -> float:
         """Give the judge's temperature at a try, counted from 0."""
@@ -87,14 +109,17 @@ def ask_until_read(
     questions: Sequence[Question],
     read: Callable[[str], T | None],
     protocol: Protocol,
+    *,
+    pairs: bool = False,
 ) -> list[Outcome[T]]:
-    """Ask a judge, and ask again what could not be read.
+    """Ask a judge, and ask again what could not be read, but for a prompt that does not fit.
 
     Args:
         client: of the judge.
         questions: what it is asked.
         read: gives a reply's value, or None where it has none.
-        protocol: temperatures, tries and seed.
+        protocol: temperatures, tries, seed and what else a request has.
+        pairs: whether two answers are compared, or one is graded.
     """
     out: list[Outcome[T]] = [Outcome() for _ in questions]
     pending = list(range(len(questions)))
@@ -105,6 +130,7 @@ def ask_until_read(
                 temperature=protocol.warmth(attempt),
                 max_tokens=protocol.judge_max_tokens,
                 seed=protocol.seed,
+                options=protocol.options(pairs=pairs),
                 label=questions[i].label,
                 take=attempt,
             )
@@ -113,7 +139,7 @@ def ask_until_read(
         for index, reply in zip(pending, client.ask(calls) if calls else [], strict=True):
             out[index].replies.append(reply)
             out[index].value = read(reply.text)
-        pending = [i for i in pending if out[i].value is None]
+        pending = [i for i in pending if out[i].value is None and not out[i].replies[-1].too_long]
     return out
 
 

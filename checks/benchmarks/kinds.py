@@ -74,9 +74,9 @@ def check(name: str, path: Path) -> int:
 
         return len(read_conversations(path))
     if kind(name) == PAIRS:
-        from checks.benchmarks.moove import read_vignettes
+        from checks.benchmarks.vignettes import read_vignettes
 
-        return len(read_vignettes(path)[0])
+        return len(read_vignettes(path).vignettes)
     if kind(name) == SUITE:
         return len(suites.read(name, path).rows)
     return len(mcq.read_benchmark(path, name))

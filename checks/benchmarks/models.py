@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from checks.benchmarks.windows import answer_what_fits
 from checks.errors import KitError
 
 __all__ = ["BACKENDS", "CPU_ENGINE", "VLLM_SETTINGS", "load", "turn_ends"]
@@ -73,7 +74,7 @@ def load(
             if not gpus:
                 log("; ".join(f"{k}={os.environ.setdefault(k, v)}" for k, v in CPU_ENGINE.items()))
             # As published: the window is the engine's, and generation ends where it is full.
-            return VLLM(
+            return _whole_prompts(VLLM, log)(
                 pretrained=str(model),
                 dtype=dtype,
                 max_model_len=max_length,
@@ -86,7 +87,7 @@ def load(
         chosen = device or ("cuda" if gpus else "cpu")
         log(f"device: {chosen}" + ("" if device else ", the best that is here")
             + f"; dtype: {dtype}")  # fmt: skip
-        return _windowed()(
+        return _windowed(log)(
             pretrained=str(model),
             device=chosen,
             dtype=dtype,
@@ -159,7 +160,21 @@ def _for_cpus() -> bool:
     return "cpu" in metadata.version("vllm")
 
 
-def _windowed() -> Any:
+def _whole_prompts(model: Any, log: Callable[[str], None]) -> Any:
+    """Give lm-eval's vLLM model as one that cuts no prompt."""
+
+    class Whole(model):  # type: ignore[misc]
+        def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
+            def ask(these: list[Any]) -> list[str]:
+                return list(super(Whole, self).generate_until(these, disable_tqdm=disable_tqdm))
+
+            return answer_what_fits(ask, requests, self.tok_encode, self.max_length, log,
+                                    shorten=True)  # fmt: skip
+
+    return Whole
+
+
+def _windowed(log: Callable[[str], None]) -> Any:
     """Give lm-eval's transformers model with vLLM's way to fill the window.
 
     The published protocol allows 4,096 new tokens in a window of 4,096. vLLM stops where prompt
@@ -177,11 +192,15 @@ def _windowed() -> Any:
             return int(super().max_length) + self.room
 
         def generate_until(self, requests: Any, disable_tqdm: bool = False) -> list[str]:
-            self.room = max(int(r.args[1].get("max_gen_toks") or 256) for r in requests)
-            try:
-                return list(super().generate_until(requests, disable_tqdm=disable_tqdm))
-            finally:
-                self.room = 0
+            def ask(these: list[Any]) -> list[str]:
+                self.room = max(int(r.args[1].get("max_gen_toks") or 256) for r in these)
+                try:
+                    return list(super(Windowed, self).generate_until(these, disable_tqdm))
+                finally:
+                    self.room = 0
+
+            return answer_what_fits(ask, requests, self.tok_encode, self.max_length, log,
+                                    shorten=False)  # fmt: skip
 
         def _model_generate(
             self, context: Any, max_length: int, stop: list[str], **settings: Any

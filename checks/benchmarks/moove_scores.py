@@ -1,4 +1,4 @@
-"""Auto-MOOVE's numbers: from a judge's rulings to items, shares, position bias and agreement.
+"""Auto-MOOVE's numbers: from a judge's rulings to items, shares and position bias.
 
 A win counts 1, a tie one half; a vignette's score is the mean over its orders, and the mean over
 vignettes is the tie-adjusted rate: the published "preferred" is wins plus half the ties. Intervals
@@ -17,11 +17,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from checks.benchmarks.judging import Protocol, speaks_to_judge
-from checks.benchmarks.moove import Judgement, Vignette
+from checks.benchmarks.moove import Judgement
+from checks.benchmarks.vignettes import Vignette
 from checks.errors import KitError
 from checks.items import Item
 
-__all__ = ["agreement", "ruling_rows", "summarise", "to_items", "vignette_scores", "with_vote"]
+__all__ = ["ruling_rows", "summarise", "to_items", "vignette_scores", "with_votes"]
 
 WORTH = {"ours": 1.0, "tie": 0.5, "theirs": 0.0}
 
@@ -86,12 +87,13 @@ def to_items(
     return out
 
 
-def with_vote(item: Item, vignette: Vignette, judgements: Sequence[Judgement]) -> Item:
-    """Give the item with people's vote on the vignette's own answers, and the judge's rulings."""
-    if vignette.vote is None:
+def with_votes(item: Item, vignette: Vignette, judgements: Sequence[Judgement]) -> Item:
+    """Give the item with people's votes on the vignette's own answers, and the judge's rulings."""
+    if not vignette.votes:
         return item
     own = ruling_rows([j for j in judgements if j.id == vignette.id])
-    more = {"vote": vignette.vote, "vote_rulings": own}
+    votes = [{"rater": vote.rater, "winner": vote.winner} for vote in vignette.votes]
+    more = {"votes": votes, "vote_rulings": own}
     return dataclasses.replace(item, extra={**item.extra, **more})
 
 
@@ -199,41 +201,3 @@ def _criterion(read: Sequence[Judgement], name: str) -> dict[str, Any] | None:
         "interval": [max(-4.0, 4 * found.low), min(4.0, 4 * found.high)],
         "n": len(pairs),
     }
-
-
-def agreement(
-    vignettes: Sequence[Vignette], judgements: Sequence[Judgement]
-) -> dict[str, Any] | None:
-    """Hold the judge against people's votes on the same two answers (Cohen's kappa).
-
-    Args:
-        vignettes: those with a vote count.
-        judgements: of the vignettes' own `answers`, the first taken as ours.
-
-    Returns:
-        n, agree (share), kappa and its interval (statsmodels); None without votes. Where an order
-        decides, the vignette counts as a tie. Kappa is None where it is not defined, as all votes
-        and rulings are one word.
-    """
-    import numpy as np
-    from statsmodels.stats.inter_rater import cohens_kappa
-
-    means = {key: sum(v) / len(v) for key, v in _scores(judgements).items() if v}
-    votes = [(v.vote, means[v.id]) for v in vignettes if v.vote is not None and v.id in means]
-    if not votes:
-        return None
-    rows = ("first", "tie", "second")
-    table = np.zeros((3, 3))
-    for vote, mean in votes:
-        judged = "first" if mean > 0.5 else "second" if mean < 0.5 else "tie"
-        table[rows.index(vote), rows.index(judged)] += 1
-    share = float(np.trace(table) / table.sum())
-    out: dict[str, Any] = {"n": len(votes), "agree": share, "kappa": None, "interval": None}
-    chance = float((table.sum(0) * table.sum(1)).sum() / table.sum() ** 2)
-    if chance < 1 - 1e-12:
-        with np.errstate(invalid="ignore"):  # a table with empty rows has no variance
-            found = cohens_kappa(table)
-        ends = [float(found.kappa_low), float(found.kappa_upp)]
-        out["kappa"] = float(found.kappa)
-        out["interval"] = ends if np.isfinite(ends).all() else None
-    return out

@@ -64,6 +64,8 @@ def protocol(recipe: Recipe) -> Protocol:
     return Protocol(
         name=table["protocol"],
         order=table["order"],
+        bos=table["bos"],
+        special_tokens=table["special_tokens"],
         temperature=float(table["temperature"]),
         max_tokens=table["max_tokens"],
         judge_temperature=float(table["judge_temperature"]),
@@ -203,12 +205,23 @@ def describe(recipe: Recipe, site: Site) -> list[str]:
         by = "vLLM" if site.gpus_per_node else "vLLM on the CPU, as eval.backend says"
     return [
         f"answers to {', '.join(names)}: from {by}; temperature {rules.temperature:g}, at most "
-        f"{rules.max_tokens:,} tokens, seed {rules.seed}",
+        f"{rules.max_tokens:,} tokens or what {_window(table['max_length'])} leaves, seed "
+        f"{rules.seed}; BOS: {_bos_words(rules)}",
         f"judge: {_who(recipe, site)}; protocol {rules.name}: what cannot be read "
         + ("makes the benchmark invalid" if rules.strict else "counts as upstream counts it"),
         *others,
         _canary_words(table),
     ]
+
+
+def _window(length: int) -> str:
+    return f"a window of {length:,}" if length else "the model's own window"
+
+
+def _bos_words(rules: Protocol) -> str:
+    if rules.bos == "once":
+        return "the chat template's alone (judge.bos)"
+    return "the tokenizer's on top of the chat template's, as published (judge.bos)"
 
 
 def _who(recipe: Recipe, site: Site) -> str:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from checks.benchmarks import canary, healthbench, kinds, moove, moove_scores
+from checks.benchmarks import canary, healthbench, kinds, moove, moove_scores, vignettes
 from checks.benchmarks.client import Call, Client, Progress, Reply
 from checks.benchmarks.details import details
 from checks.items import Item, write_items
@@ -66,9 +66,10 @@ class _Judged:
         self.prompts = graders.prompts(self.recipe, self.site)
         self.table = self.recipe.table("eval")
         self.names = dict(names)
+        self.record: dict[str, Any] = {"read": {}}
         # Everything is read before a server is started: a broken file should not cost its loading.
         self.sets = {name: self._read(name, path) for name, path in names.items()}
-        self.record: dict[str, Any] = {"servers": {}, "benchmarks": {}}
+        self.record |= {"servers": {}, "benchmarks": {}, "windows": {}, "window_left": {}}
 
     def execute(self) -> tuple[dict[Path, str | None], dict[str, Any]]:
         answers = {which: self._answer(which) for which in self.models}
@@ -86,6 +87,8 @@ class _Judged:
                         write_items(path, found)
                         files[path] = None
                     summary[which][name] = self._numbers(which, name, found, problem, began)
+            if said := self._short("judge", list(client.known.values())):
+                self._say(f"the judge has {len(client.known):,} replies{said}")
         for file in sorted(self.calls.glob("*.jsonl")):
             files[file] = None
         return files, {**summary, "judged": self._record()}
@@ -95,9 +98,10 @@ class _Judged:
         if kinds.kind(name) == kinds.RUBRIC:
             found: list[Any] = list(healthbench.read_conversations(path))
         else:
-            found, doubled = moove.read_vignettes(path)
-            if doubled:
-                self._say(f"{name}: {doubled:,} rows repeat a vignette and are left out")
+            reading = vignettes.read_vignettes(path)
+            self._say(f"{name}: {reading.words()}")
+            self.record["read"][name] = reading.counts()
+            found = reading.vignettes
         return kinds.draw(found, self.table["limit"], self.table["seed"], name), len(found)
 
     def _graded(self, name: str) -> list[str]:
@@ -125,19 +129,42 @@ class _Judged:
         out = {}
         with self._served(serving, server):
             client.moved()
+            self._window(which, client)
             for name, calls in wanted.items():
                 client.tell = self._teller(which, name, "answering")
                 out[name] = client.ask(calls)
                 cut = sum(reply.cut for reply in out[name])
                 self._say(f"{which} has answered {name}: {len(calls):,} replies, {cut:,} of them "
-                          f"cut at {self.protocol.max_tokens:,} tokens")  # fmt: skip
+                          f"cut at {self.protocol.max_tokens:,} tokens or the window's end"
+                          + self._short(f"{which}, {name}", out[name]))  # fmt: skip
         return out
+
+    def _window(self, which: str, client: Client) -> None:
+        """Ask a server for its window, so that it is said before hours of answers."""
+        found = client.window()
+        self.record["windows"][which] = found
+        self._say(f"{which} takes {found:,} tokens, prompt and reply together" if found else
+                  f"{which}'s server does not say how many tokens it takes (no /tokenize): a "
+                  "prompt that does not fit together with its reply would end the evaluation")  # fmt: skip
+
+    def _short(self, what: str, replies: list[Reply]) -> str:
+        """Say how many replies had less room than their limit, and how many none."""
+        too_long = sum(reply.too_long for reply in replies)
+        shortened = sum(reply.room is not None for reply in replies) - too_long
+        if not too_long and not shortened:
+            return ""
+        self.record["window_left"][what] = {"shortened": shortened, "too_long": too_long}
+        said = f"; the window left {shortened:,} of them less than that" if shortened else ""
+        if too_long:
+            said += f"; {too_long:,} prompts are longer than the window: empty replies"
+        return said
 
     def _call(self, name: str, one: Any) -> Call:
         rubric = kinds.kind(name) == kinds.RUBRIC
         messages = list(one.messages) if rubric else [{"role": "user", "content": one.prompt}]
         return Call(messages, self.protocol.temperature, self.protocol.max_tokens,
-                    self.protocol.seed, label=f"{name} {one.id}")  # fmt: skip
+                    self.protocol.seed, self.protocol.options(pairs=not rubric),
+                    label=f"{name} {one.id}")  # fmt: skip
 
     def _at_once(self) -> int:
         return int(self.recipe.table("judge")["concurrency"])
@@ -149,12 +176,16 @@ class _Judged:
         weights = graders.judge_weights(self.recipe, self.site)
         serving = graders.judge_server(self.recipe, self.site, weights)
         if serving is None:
-            yield Client(graders.endpoint(self.recipe), record, concurrency=self._at_once())
+            client = Client(graders.endpoint(self.recipe), record, concurrency=self._at_once())
+            self._window("judge", client)
+            yield client
             return
         server = Server(serving, self.folder, self._say)
         identity = graders.judge_identity(self.recipe)
         with self._served(serving, server):
-            yield ServedClient(server, identity, record, concurrency=self._at_once())
+            served = ServedClient(server, identity, record, concurrency=self._at_once())
+            self._window("judge", served)
+            yield served
 
     def _sing(self, client: Client) -> str:
         table = self.recipe.table("judge")
@@ -178,7 +209,8 @@ class _Judged:
             graded = healthbench.grade(
                 found, [(r.text, r.cut) for r in ours], client, self.prompts.grader, self.protocol
             )
-            return [healthbench.to_item(one, name, self.protocol) for one in graded]
+            items = [healthbench.to_item(one, name, self.protocol) for one in graded]
+            return [_noted(i, r) for i, r in zip(items, ours, strict=True)]
         return self._pairs(client, name, found, ours, answers[kinds.AGAINST[name]][name])
 
     def _pairs(
@@ -188,13 +220,14 @@ class _Judged:
         mine, other = [r.text for r in ours], [r.text for r in theirs]
         judgements = moove.judge_pairs(found, mine, other, client, prompt, rules)
         items = moove_scores.to_items(found, mine, other, judgements, name, rules)
-        voted = [one for one in found if one.vote is not None]
+        items = [_noted(i, *pair) for i, *pair in zip(items, ours, theirs, strict=True)]
+        voted = [one for one in found if one.votes]
         if voted:
             # People voted on two answers of their own: how the judge rules on those is agreement.
             firsts, seconds = zip(*(one.answers for one in voted), strict=True)
             own = moove.judge_pairs(voted, firsts, seconds, client, prompt, rules)
             items = [
-                moove_scores.with_vote(i, one, own) for i, one in zip(items, found, strict=True)
+                moove_scores.with_votes(i, one, own) for i, one in zip(items, found, strict=True)
             ]
         return items
 
@@ -262,6 +295,12 @@ class _Judged:
                 self._say(f"{doing} {name}, {which}: {progress.words()}")
 
         return tell
+
+
+def _noted(item: Item, *answers: Reply) -> Item:
+    """Note on an item how many of its answers are empty because their prompt did not fit."""
+    too_long = sum(reply.too_long for reply in answers)
+    return replace(item, extra={**item.extra, "too_long": too_long}) if too_long else item
 
 
 def _template(model: Path) -> str:

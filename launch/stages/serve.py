@@ -63,13 +63,15 @@ def vllm(
 ) -> Serving:
     """Serve a folder of weights with vLLM on all GPUs of this node; on the CPU where it has none.
 
+    Its window is `max_length`; 0: the model's own, as vLLM reads it from its configuration.
+
     Sampling is what each request says: without `--generation-config vllm` the model's own folder
     would add its top_k and top_p, which the published scripts did not use.
     """
     command = (
         "vllm", "serve", model, "--served-model-name", name, "--host", HOST, "--port", "{port}",
         "--tensor-parallel-size", str(max(1, gpus)), "--dtype", dtype,
-        "--max-model-len", str(max_length),
+        *(("--max-model-len", str(max_length)) if max_length else ()),
         "--seed", str(seed), "--generation-config", "vllm",
         *(f"--{key.replace('_', '-')}" for key in VLLM_SETTINGS),
     )  # fmt: skip
@@ -84,7 +86,7 @@ def small(model: str, name: str, *, max_length: int, dtype: str = "auto") -> Ser
     """Serve a folder of weights with the kit's own small server (no GPU)."""
     command = (
         sys.executable, "-m", "checks.benchmarks.small_server", model, "--port", "{port}",
-        "--dtype", dtype, "--max-length", str(max_length),
+        "--dtype", dtype, "--max-length", str(max_length), "--name", name,
     )  # fmt: skip
     return Serving(name, command, 300.0, {"HF_HUB_OFFLINE": "1"})
 

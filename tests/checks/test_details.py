@@ -18,7 +18,8 @@ from checks.benchmarks.client import Client, Endpoint
 from checks.benchmarks.details import PAIRS_KEYS, RUBRIC_KEYS, details
 from checks.benchmarks.healthbench import Conversation, Criterion, Graded
 from checks.benchmarks.judging import Protocol
-from checks.benchmarks.moove import Judgement, Ruling, Vignette
+from checks.benchmarks.moove import Judgement, Ruling
+from checks.benchmarks.vignettes import Vignette, Vote
 from checks.items import Item
 from checks.report import write_markdown, write_report
 from checks.tables import load_table, parse_table
@@ -37,7 +38,7 @@ def graded(name: str, met: tuple[bool | None, ...], answer: str = "So.") -> Grad
 
 
 def judged(*pairs: tuple[str | None, str | None]) -> tuple[list[Vignette], list[Judgement]]:
-    sets = [Vignette(str(n), "?", ("a", "b"), "first") for n in range(len(pairs))]
+    sets = [Vignette(str(n), "?", ("a", "b"), (Vote("first"),)) for n in range(len(pairs))]
     return sets, [
         Judgement(str(n), first, Ruling(said, {"Clarity": (4, 2)}) if said else None)  # type: ignore[arg-type]
         for n, pair in enumerate(pairs)
@@ -50,7 +51,7 @@ def pair_items(*pairs: tuple[str | None, str | None], protocol: Protocol | None 
     texts = [str(n) for n in range(len(sets))]
     rules = protocol or Protocol()
     items = moove_scores.to_items(sets, texts, texts, found, "auto_moove", rules)
-    return [moove_scores.with_vote(i, v, found) for i, v in zip(items, sets, strict=True)], found
+    return [moove_scores.with_votes(i, v, found) for i, v in zip(items, sets, strict=True)], found
 
 
 @settings(max_examples=25)
@@ -63,7 +64,7 @@ def test_rubrics_come_out_of_items_as_they_went_in(met: list[Any]) -> None:
     found, problem = details(again)
     assert problem == ""
     wanted = healthbench.summarise(results, Protocol())
-    assert found == {"kind": "rubric", **{k: wanted[k] for k in RUBRIC_KEYS}}
+    assert found == {"kind": "rubric", **{k: wanted[k] for k in RUBRIC_KEYS}, "too_long": 0}
 
 
 @settings(max_examples=25)
@@ -75,7 +76,9 @@ def test_comparisons_come_out_of_items_as_they_went_in(pairs: list[Any]) -> None
     wanted = moove_scores.summarise(judgements, ["Clarity"], Protocol())
     assert found is not None
     assert {k: found[k] for k in PAIRS_KEYS} == {k: wanted[k] for k in PAIRS_KEYS}
-    assert found["agreement"]["n"] == sum(any(pair) for pair in pairs)
+    ruled = sum(any(pair) for pair in pairs)
+    assert (found["agreement"]["n"], found["agreement"]["votes"]) == (ruled, ruled)
+    assert found["agreement"]["as_rater"] is None, "nobody is named"
 
 
 def test_a_score_that_does_not_follow_from_its_grades_is_not_believed() -> None:
@@ -97,6 +100,7 @@ def test_seeds_are_told_apart() -> None:
     assert problem == ""
     assert found is not None
     assert (found["vignettes"], found["rulings"]) == (4, 8)
+    assert found["agreement"]["n"] == 2, "people voted once on each"
 
 
 # --- a judge that does not answer as it should, over HTTP -----------------------------------------

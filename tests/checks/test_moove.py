@@ -1,6 +1,5 @@
 """Auto-MOOVE: reading, both orders, rates, bias and agreement, by hand and by a plain version."""
 
-import json
 import random
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from hypothesis import strategies as st
 from checks.benchmarks import moove, moove_scores
 from checks.benchmarks.client import Client, Endpoint
 from checks.benchmarks.judging import Protocol
-from checks.benchmarks.moove import Judgement, Ruling, Vignette, read_ruling
+from checks.benchmarks.moove import Judgement, Ruling, read_ruling
 from checks.benchmarks.scripted_judge import Rules
 from checks.benchmarks.templates import JudgePrompt
+from checks.benchmarks.vignettes import Vignette
 from checks.errors import KitError
 from checks.items import read_items, write_items
 
@@ -149,6 +149,10 @@ def test_a_ruling_in_the_published_form() -> None:
         ("Winner: Model 1\nWinner: Model 2", "first", None),
         ("Winner: Model 2. Again, winner: model 2", "second", "second"),
         ("Winner: Neither", None, None),
+        # Upstream's pattern knows no end of a word, and strict does.
+        ("Winner: Tied", "tie", None),
+        ("Winner: Model 12", "first", None),
+        ("The winner:" + "\n" * 40 + "Model 1", "first", "first"),
     ],
 )
 def test_only_a_named_winner_counts(text: str, published: str | None, strict: str | None) -> None:
@@ -227,72 +231,6 @@ def test_a_ruling_that_stays_unread_is_no_vote(tmp_path: Path) -> None:
     strict = moove_scores.to_items(sets, MINE, OTHER, found, "moove", Protocol(name="strict"))
     assert [i.score for i in strict] == [1.0, 0.0, None]
     assert strict[2].unparsed
-
-
-# --- people's votes -------------------------------------------------------------------------------
-
-
-def test_agreement_with_people_by_hand() -> None:
-    """Cohen 1960: observed agreement 0.7, by chance 0.5, kappa 0.4."""
-    votes = ["first"] * 20 + ["second"] * 5 + ["first"] * 10 + ["second"] * 15
-    rulings = [("first", "second")] * 25 + [("second", "first")] * 25
-    sets = [
-        Vignette(str(n), "?", ("a", "b"), vote)  # type: ignore[arg-type]
-        for n, vote in enumerate(votes)
-    ]
-    found = moove_scores.agreement(sets, judged(*rulings))
-    assert found is not None
-    assert (found["n"], found["agree"]) == (50, 0.7)
-    assert found["kappa"] == pytest.approx(0.4)
-    assert found["interval"][0] < 0.4 < found["interval"][1]
-
-
-def test_agreement_without_votes_or_without_variety() -> None:
-    plain = [Vignette("0", "?")]
-    assert moove_scores.agreement(plain, judged(("first", "second"))) is None
-    voted = [Vignette("0", "?", ("a", "b"), "first")]
-    found = moove_scores.agreement(voted, judged(("first", "second")))
-    assert found is not None
-    assert (found["agree"], found["kappa"]) == (1.0, None)
-
-
-# --- reading ------------------------------------------------------------------------------------
-
-
-def test_both_published_shapes_are_read_and_doubles_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "m.jsonl"
-    rows: list[dict[str, Any]] = [
-        {"prompt": "A?"}, {"question": "B?", "parentContribution": {"value": "p1"}},
-        {"question": "B again?", "parentContribution": {"value": "p1"}},
-        {"id": 7, "prompt": "C?", "firstAnswer": "x", "secondAnswer": "y", "vote": "12"},
-    ]  # fmt: skip
-    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
-    found, doubled = moove.read_vignettes(path)
-    assert [v.prompt for v in found] == ["A?", "B?", "C?"]
-    assert doubled == 1
-    assert (found[1].id, found[2].id) == ("p1", "7")
-    assert (found[2].answers, found[2].vote) == (("x", "y"), "tie")
-
-
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        ({"prompt": "  "}, "vignette is empty"),
-        ({}, "vignette is empty"),
-        ({"prompt": ["A"]}, "vignette is empty"),
-        ({"prompt": "A?", "id": ""}, "id of the vignette"),
-        ({"prompt": "A?", "vote": "1"}, "vote"),
-        ({"prompt": "A?", "vote": "3", "firstAnswer": "x", "secondAnswer": "y"}, "vote"),
-    ],
-)
-def test_what_compares_nothing_is_refused_by_its_line(
-    tmp_path: Path, row: dict[str, Any], said: str
-) -> None:
-    path = tmp_path / "m.jsonl"
-    path.write_text(json.dumps({"prompt": "first"}) + "\n" + json.dumps(row))
-    with pytest.raises(KitError, match=said) as caught:
-        moove.read_vignettes(path)
-    assert caught.value.where == f"{path}:2"
 
 
 def test_an_unknown_protocol_is_refused() -> None:

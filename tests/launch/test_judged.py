@@ -41,6 +41,7 @@ def without_seconds(summary: dict[str, Any]) -> dict[str, Any]:
         for one in summary[which].values():
             del one["seconds"]
     del summary["judged"]["servers"]  # how often each was started
+    del summary["judged"]["windows"]  # asked of those that had to be
     return summary
 
 
