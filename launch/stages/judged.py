@@ -144,8 +144,8 @@ class _Judged:
         found = client.window()
         self.record["windows"][which] = found
         self._say(f"{which} takes {found:,} tokens, prompt and reply together" if found else
-                  f"{which}'s server does not say how many tokens it takes (no /tokenize): a "
-                  "prompt that does not fit together with its reply would end the evaluation")  # fmt: skip
+                  f"{which}'s server does not say how many tokens it takes (no /tokenize): what "
+                  "does not fit into its window would end the evaluation")  # fmt: skip
 
     def _short(self, what: str, replies: list[Reply]) -> str:
         """Say how many replies had less room than their limit, and how many none."""

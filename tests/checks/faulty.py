@@ -15,7 +15,8 @@ class FaultyServer(Server):
     """Serves `reply`, after the faults in `script`: one is taken for each request, in order.
 
     Faults: an HTTP state, "cut" (less than was promised), "no json", "html", "empty" (no choice),
-    "null" (no text), "length" (a reply that ended at the limit), "die".
+    "null" (no text), "length" (a reply that ended at the limit), "other" (another model's name),
+    "list" (JSON, but no object), "die". Requests to /tokenize take none.
     """
 
     def __init__(self, reply: Reply, script: Any = (), count: Path | None = None, port: int = 0) -> None:  # fmt: skip  # noqa: E501
@@ -29,6 +30,9 @@ class FaultyHandler(Handler):
     server: FaultyServer
 
     def do_POST(self) -> None:  # noqa: N802 - http.server's name
+        if self.path == "/tokenize":
+            super().do_POST()
+            return
         with self.server.lock:
             self.server.requests += 1
             fault = self.server.script.pop(0) if self.server.script else None
@@ -42,6 +46,10 @@ class FaultyHandler(Handler):
             self.send(200, {"object": "chat.completion", "choices": []})
         elif fault == "null":
             self.send(200, completion(None))
+        elif fault == "other":
+            self.send(200, {**completion("hello"), "model": "another-7b"})
+        elif fault == "list":
+            self.send(200, [completion("hello")])
         elif fault == "length":
             self.send(200, completion("half an ans", "length"))
         elif fault == "die":

@@ -1,16 +1,20 @@
 """Talking to model servers: nothing is lost, nothing is asked twice, and faults are survived."""
 
 import json
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("openai")
 
 from faulty import FaultyServer, serving
 
+from checks.benchmarks.chat_server import BadRequestError, completion
 from checks.benchmarks.client import Call, Client, Endpoint, Progress
 from checks.errors import KitError
 
@@ -56,17 +60,28 @@ def test_replies_come_in_order_and_everything_is_in_the_record(tmp_path: Path) -
 
 def test_what_decides_a_reply_is_asked_anew(tmp_path: Path) -> None:
     with serving(FaultyServer(echo)) as server:
-        for more in ({}, {"seed": 1}, {"temperature": 0.1}, {"max_tokens": 9}, {"take": 1}, {}):
+        bos = {"options": {"add_special_tokens": True}}
+        for more in (
+            {},
+            {"seed": 1},
+            {"temperature": 0.1},
+            {"max_tokens": 9},
+            {"take": 1},
+            {},
+            bos,
+        ):
             client(server, tmp_path / "c.jsonl").ask([call("x", **more)])
-        assert server.requests == 5
+        assert server.requests == 6
         other = Client(Endpoint(server.url, "m", "weights-2"), tmp_path / "c.jsonl")
         other.ask([call("x")])
-        assert server.requests == 6, "other weights, other answers"
+        assert server.requests == 7, "other weights, other answers"
         assert client(server, tmp_path / "c.jsonl").ask([call("x", label="else")])[0].known
-        assert server.requests == 6
+        assert server.requests == 7
 
 
-@pytest.mark.parametrize("fault", [429, 500, 503, "cut", "no json", "html", "empty", "null"])
+@pytest.mark.parametrize(
+    "fault", [429, 500, 503, "cut", "no json", "html", "empty", "null", "list"]
+)
 def test_a_passing_fault_is_survived_and_recorded(tmp_path: Path, fault: Any) -> None:
     with serving(FaultyServer(echo, [fault, fault])) as server:
         asked = client(server, tmp_path / "c.jsonl", concurrency=1)
@@ -85,7 +100,123 @@ def test_a_lasting_fault_is_an_error_and_what_was_answered_is_kept(tmp_path: Pat
         assert "HTTP 500" in caught.value.cause
         assert "1 replies are kept" in caught.value.fix
         assert server.requests == 4, "one reply, three tries, and the rest is left"
+        with pytest.raises(KitError) as caught:
+            client(server, tmp_path / "c.jsonl", tries=1).ask([call("d")])
+        assert "1 replies are kept" in caught.value.fix, "an earlier session's are kept as well"
     assert len([r for r in rows(tmp_path / "c.jsonl") if "reply" in r]) == 1
+
+
+@pytest.mark.parametrize("fault", ["no json", "html", "empty", "null", "list"])
+def test_a_server_that_never_says_anything_readable_is_an_error(tmp_path: Path, fault: str) -> None:
+    with serving(FaultyServer(echo, [fault] * 9)) as server:
+        with pytest.raises(KitError, match="got no reply") as caught:
+            client(server, tmp_path / "c.jsonl", tries=2).ask([call("a")])
+        assert "the reply" in caught.value.cause
+        assert "after 2 tries" in caught.value.cause
+
+
+def test_a_server_of_another_model_is_refused_by_its_name(tmp_path: Path) -> None:
+    with serving(FaultyServer(echo, ["other"] * 9)) as server:
+        with pytest.raises(KitError) as caught:
+            client(server, tmp_path / "c.jsonl").ask([call("a")])
+        assert "answers as 'another-7b', not as 'm'" in caught.value.cause
+        assert "model's own name" in caught.value.fix
+        assert server.requests == 1, "asking again would not change who is there"
+
+
+@pytest.mark.parametrize(
+    ("named", "asked", "same"),
+    [("m", "m", True), ("ORG/Model-7B", "model-7b", True), ("gpt-4o-2024-08-06", "gpt-4o", True),
+     ("", "m", True), ("qwen", "llama", False), ("trained", "base", False)],
+)  # fmt: skip
+def test_a_models_release_is_no_other_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, asked: str, same: bool
+) -> None:
+    monkeypatch.setattr(FaultyServer, "handle", lambda *_: {**completion("hi"), "model": named})
+    with serving(FaultyServer(echo)) as server:
+        one = Client(Endpoint(server.url, asked, "w"), tmp_path / "c.jsonl")
+        if same:
+            assert one.ask([call("a")])[0].text == "hi"
+        else:
+            with pytest.raises(KitError, match="got no reply"):
+                one.ask([call("a")])
+
+
+# --- the window ---------------------------------------------------------------------------------
+
+
+class Counting(FaultyServer):
+    """Stands in for vLLM: a word is a token, what does not fit is refused, /tokenize counts."""
+
+    said: Any = None  # instead of the count
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        prompt, most = self.tokenize(request)["count"], request["max_tokens"]
+        if most < 1 or prompt + most > WINDOW:
+            raise BadRequestError("This model's maximum context length is 20 tokens.")
+        return completion("yes " * most, "length", most, prompt)
+
+    def tokenize(self, request: dict[str, Any]) -> dict[str, Any]:
+        words = request["messages"][-1]["content"].split()
+        return {"count": len(words) + request.get("add_special_tokens", 0), "max_model_len": WINDOW}
+
+    def handle(self, path: str, request: dict[str, Any]) -> dict[str, Any]:
+        if path == "/tokenize" and self.said is not None:
+            return self.said  # type: ignore[no-any-return]
+        return super().handle(path, request)
+
+
+WINDOW = 20
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.booleans())
+def test_a_reply_has_its_limit_or_what_the_window_leaves(words: int, most: int, bos: bool) -> None:
+    options = {"add_special_tokens": True} if bos else {}
+    with tempfile.TemporaryDirectory() as folder, serving(Counting(echo)) as server:
+        asked = client(server, Path(folder) / "c.jsonl")
+        (reply,) = asked.ask([call("word " * words, max_tokens=most, options=options)])
+    left = max(0, WINDOW - words - bos)
+    assert reply.tokens == min(most, left)
+    assert reply.room == (left if left < most else None)
+    assert (reply.text == "", reply.too_long) == (left == 0,) * 2
+    assert reply.prompt == words + bos
+    assert asked.known[asked.key(call("word " * words, max_tokens=most, options=options))] == reply
+
+
+@pytest.mark.parametrize("said", [
+    {}, {"count": "9", "max_model_len": 20}, {"count": 18}, {"count": True, "max_model_len": 20},
+    {"count": 2, "max_model_len": 0}, {"count": 2, "max_model_len": 20}, [18, 20],
+])  # fmt: skip
+def test_a_refusal_stands_where_the_window_does_not_explain_it(tmp_path: Path, said: Any) -> None:
+    with serving(Counting(echo)) as server:
+        server.said = said
+        with pytest.raises(KitError) as caught:
+            client(server, tmp_path / "c.jsonl").ask([call("word " * 18, max_tokens=9)])
+    assert "maximum context length is 20" in caught.value.cause
+    assert "the server refuses it" in caught.value.cause
+
+
+def test_a_server_that_counts_nothing_has_no_window(tmp_path: Path) -> None:
+    with serving(FaultyServer(echo)) as server:
+        assert client(server, tmp_path / "c.jsonl").window() is None
+    assert client(server, tmp_path / "c.jsonl").window() is None, "nor has one that is gone"
+    with serving(Counting(echo)) as server:
+        assert client(server, tmp_path / "c.jsonl").window() == WINDOW
+
+
+def test_a_server_that_knows_no_vllm_fields_is_told_from_one_that_is_broken(tmp_path: Path) -> None:
+    with serving(FaultyServer(echo)) as server:
+        refuses = "Unrecognized request argument supplied: add_special_tokens"
+
+        def handle(*_: Any) -> Any:
+            raise BadRequestError(refuses)
+
+        server.handle = handle
+        with pytest.raises(KitError) as caught:
+            client(server, tmp_path / "c.jsonl").ask(
+                [call("a", options={"add_special_tokens": True})]
+            )
+    assert "--set judge.bos=once" in caught.value.fix
 
 
 @pytest.mark.parametrize("state", [400, 401, 404])

@@ -62,6 +62,15 @@ def test_a_response_ends_where_the_window_is_full(tiny: Path) -> None:
     assert all(len(tokens) <= 64 for tokens in generate(load(tiny, longest + 8), longest + 8))
 
 
+def test_a_prompt_that_fills_the_window_has_no_response_and_is_counted(tiny: Path) -> None:
+    said: list[str] = []
+    lm = load(tiny, 16, log=said.append)
+    replies = generate(lm, 4)
+    rooms = [16 - len(lm.tok_encode(p)) for p in PROMPTS]
+    assert [bool(r) for r in replies] == [room > 0 for room in rooms] == [True, True, False]
+    assert said[-1].startswith("1 of 3 prompts fill the window of 16 tokens alone")
+
+
 def test_a_backend_that_cannot_run_here_is_refused(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
