@@ -103,9 +103,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Say that it is there."""
-        known = self.path in ("/health", "/v1/models")
+        known, name = self.path in ("/health", "/v1/models"), self.server.name or "model"
         self.send(200 if known else 404,
-                  {"object": "list", "data": [{"id": self.server.name, "object": "model"}]})  # fmt: skip  # noqa: E501
+                  {"object": "list", "data": [{"id": name, "object": "model"}]})  # fmt: skip
 
     def do_POST(self) -> None:
         """Answer a chat, or count its tokens."""
