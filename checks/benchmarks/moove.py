@@ -72,17 +72,21 @@ def read_ruling(text: str, criteria: Sequence[str], *, strict: bool = False) -> 
     Args:
         text: "Criterion: score" lines for one model, then for the other, then "Winner: …".
         criteria: whose scores are looked for; each counts where it is found twice.
-        strict: refuse a reply that names two different winners, or one as a part of another word;
-            upstream takes the first there is, "Model 1" of "Model 12" included.
+        strict: refuse a reply that names two different winners, or one as a part of another word
+            ("Model 12"; upstream takes the first there is), and scores of which it is not clear
+            whose or which they are: Model 2's before Model 1's, or the 1 of 10 (upstream takes the
+            first two digits from 1 to 5, the first as Model 1's).
     """
     edge = r"\b" if strict else ""
     named = re.findall(rf"{edge}winner:\s*(model 1|model 2|tie){edge}", text, re.IGNORECASE)
     winners = [_WINNERS[name.lower()] for name in named]
     if not winners or (strict and len(set(winners)) > 1):
         return None
+    heads = [text.lower().find(f"model {n} scores") for n in (1, 2)]
+    whole = r"(?!\d|[.,]\d)" if strict else ""
     scores = {}
-    for criterion in criteria:
-        found = re.findall(rf"{re.escape(criterion)}:\s*([1-5])", text, re.IGNORECASE)
+    for criterion in () if strict and 0 <= heads[1] < heads[0] else criteria:
+        found = re.findall(rf"{re.escape(criterion)}:\s*([1-5]){whole}", text, re.IGNORECASE)
         if len(found) == 2 or (len(found) > 2 and not strict):
             scores[criterion] = (int(found[0]), int(found[1]))
     return Ruling(winners[0], scores)
