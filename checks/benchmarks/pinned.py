@@ -33,6 +33,7 @@ __all__ = [
     "check",
     "document",
     "mixture",
+    "notes",
     "read_tasks",
     "render",
     "set_aside",
@@ -42,6 +43,11 @@ __all__ = [
 #: The sets of task files, and which of PubMedQA's labelled items each asks: the 500 of the test
 #: split, or all 1,000. The kit's own wording asks the 500 too.
 SETS = {"upstream": "test", "upstream-2026-07": "labeled"}
+#: What is to be said of a set that is not the published evaluation's.
+_AFTER = {
+    "upstream-2026-07": "task files of July 2026, after publication: the published scores are by "
+    "those of April (eval.tasks=upstream), which word MedXpertQA and ask PubMedQA otherwise",
+}
 GROUP, FILTER = "medbench", "strict-final-answer"
 INVALID = "[invalid]"  # what the harness's filter gives where nothing matches
 #: What the group's tasks are called that the kit knows as benchmarks.
@@ -56,6 +62,11 @@ _RESTORE = "restore recipes/upstream.toml, or --set eval.tasks=kit for the kit's
 def split(tasks: str, pubmedqa: str) -> str:
     """Give which of PubMedQA's items are asked, "test" or "labeled"; "auto" is the set's own."""
     return SETS.get(tasks, "test") if pubmedqa == "auto" else pubmedqa
+
+
+def notes(tasks: str, pubmedqa: str) -> list[str]:
+    """Say what sets this protocol apart from the published one, where its words do."""
+    return [words for words in (_AFTER.get(tasks, ""), mixture(tasks, pubmedqa)) if words]
 
 
 def mixture(tasks: str, pubmedqa: str) -> str:

@@ -172,8 +172,8 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
     if "evaluate" in stages:
         out += graders.describe(recipe, site)
         table = recipe.table("eval")
-        if "pubmedqa" in table["benchmarks"]:
-            out += filter(None, [pinned.mixture(table["tasks"], table["pubmedqa"])])
+        asked = table["pubmedqa"] if "pubmedqa" in table["benchmarks"] else "auto"
+        out += pinned.notes(table["tasks"], asked)
     limit = recipe.table("eval")["limit"]
     if limit and "evaluate" in stages:
         out.append(f"items: {limit} of each benchmark, drawn with seed "

@@ -135,6 +135,9 @@ def test_a_set_of_one_date_is_not_asked_of_the_others_items_in_silence() -> None
                          ("upstream-2026-07", "labeled")):  # fmt: skip
         assert pinned.mixture(tasks, items) == ""
     assert "nobody's protocol" in pinned.mixture("upstream", "labeled")
+    assert pinned.notes("upstream", "auto") == []
+    assert len(pinned.notes("upstream-2026-07", "test")) == 2
+    assert "after publication" in pinned.notes("upstream-2026-07", "auto")[0]
     assert "eval.tasks=upstream" in pinned.mixture("upstream-2026-07", "test")
 
 
