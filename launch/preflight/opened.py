@@ -99,6 +99,11 @@ def _base(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG001
     return "configuration, turn format and tokenizer's texts"
 
 
+def _weights(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG001
+    given = str(recipe.table("model").get("weights") or "")
+    return str(only_safetensors(Path(given), "folder of weights")) if given else ""
+
+
 def _corpus(recipe: Recipe, site: Site, stages: _Stages) -> str:
     from corpus import sources
     from launch.preflight.plan_corpus import check_rows
@@ -228,6 +233,7 @@ def _reading(
 
 READINGS = (
     _reading("base model", "train", "", _base),
+    _reading("weights that are given", "evaluate", "", _weights),
     _reading("corpus", "corpus", "corpus", _corpus),
     _reading("protocol", "evaluate", "", _protocol),
     _reading("benchmarks", "evaluate", "benchmarks", _benchmarks),

@@ -139,7 +139,8 @@ BROKEN: dict[str, list[tuple[Callable[[SimpleNamespace], object], str]]] = {
 
 def test_the_list_is_whole() -> None:
     # A judge in a folder of one's own needs vLLM to be here: broken below, without a run.
-    assert {*BROKEN, "judge's folder"} == {reading.what for reading in opened.READINGS}
+    others = {"judge's folder", "weights that are given"}
+    assert {*BROKEN, *others} == {reading.what for reading in opened.READINGS}
 
 
 def test_all_of_it_is_read_where_nothing_is_broken(call: Call, world: SimpleNamespace) -> None:
@@ -170,6 +171,21 @@ def test_what_is_broken_is_refused_before_a_run_is_made(
     assert code == 2
     assert says in err
     assert not world.runs.exists()
+
+
+def test_given_weights_are_looked_at_before_a_run_is_made(
+    call: Call, world: SimpleNamespace
+) -> None:
+    (world.own / "ours").mkdir()
+    (world.own / "ours" / "model.gguf").write_bytes(b"GGUF")
+    for command in (
+        ("verify", world.own / "ours", "--recipe", world.own),
+        ("run", world.own, "--set", f"model.weights={world.own}/ours"),
+    ):
+        code, _, err = call(*command, "--runs", world.runs)
+        assert code == 2
+        assert "the folder of weights holds no safetensors" in err
+        assert not world.runs.exists()
 
 
 def test_a_judge_in_a_folder_has_weights(world: SimpleNamespace) -> None:
