@@ -56,7 +56,8 @@ def describe(site: Site) -> list[str]:
     if uses_user_site(site):
         return ["packages of your own (pip install --user): used, because the kit's are among them"]
     return [
-        "packages of your own (pip install --user): not used by stages, as in upstream's script"
+        "packages of your own (pip install --user): not used by stages, as in upstream's script; "
+        'PYTHONNOUSERSITE = "" under [environment] of the site lets them in'
     ]
 
 
