@@ -2,14 +2,15 @@
 #   make run     the whole path in miniature, ending in a verdict and a report
 #   make test    every test, the slow ones included
 #   make check   lint and types
-# On Linux without a GPU, let pip find torch's CPU build (200 MB instead of several GB):
-#   make run TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# On Linux without an NVIDIA GPU torch's CPU build is taken (200 MB instead of several GB). Another:
+#   make run TORCH_INDEX=URL     from that index; TORCH_INDEX=pypi: what pip finds by itself
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH_INDEX ?=
-INDEX = $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX),)
-PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check $(INDEX) -c constraints.txt
+PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt
+# Chooses torch's build, says why, and gives pip's words for it.
+TORCH = $(VENV)/bin/python -m launch.preflight.torch_build $(TORCH_INDEX)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check setup setup-dev clean
@@ -22,13 +23,12 @@ $(VENV)/bin/python:
 	  echo "$(PYTHON) is older than Python 3.11; next: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-# One pip call with torch pinned in it: a bare `torch` would bring several GB of CUDA.
 $(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) torch==2.13.0 -e '.[train,eval]'
+	torch=$$($(TORCH)) && $(PIP) $$torch -e '.[train,eval]'
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	$(PIP) torch==2.13.0 -e '.[train,eval,zero3,dev]'
+	torch=$$($(TORCH)) && $(PIP) $$torch -e '.[train,eval,zero3,dev]'
 	@touch $@
 
 setup: $(VENV)/.ready

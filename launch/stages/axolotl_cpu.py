@@ -1,6 +1,6 @@
 """The Axolotl plugin that lets the cluster's training file run on a machine without a GPU.
 
-Axolotl 0.19.0 and accelerate 1.13.0 take a GPU for granted in five places. This plugin lifts each
+Axolotl 0.19.0 and accelerate 1.13.0 take a GPU for granted in six places. This plugin lifts each
 of them and touches nothing where CUDA is available, so that the laptop trains through the very code
 that the cluster trains through: torchrun, FSDP2 (over gloo), sharded checkpoints.
 
@@ -33,6 +33,7 @@ class CpuPlugin(BasePlugin):  # type: ignore[misc]
         _partial_state_on_cpu()
         _device_mesh_on_cpu()
         _fsdp_on_cpu()
+        _no_peers_on_cpu()
 
     def get_training_args(self, cfg: dict[str, Any]) -> dict[str, Any] | None:  # noqa: ARG002
         """Ask transformers for the CPU.
@@ -54,13 +55,17 @@ def _expect(owner: object, name: str, parameter: str) -> Any:
     target = getattr(owner, name, None)
     if target is None or parameter not in inspect.signature(target).parameters:
         label = f"{getattr(owner, '__module__', '')}.{getattr(owner, '__name__', owner)}.{name}"
-        raise KitError(
-            f"Cannot lift a GPU assumption: {label}({parameter}=...) is not there.",
-            where="launch/stages/axolotl_cpu.py",
-            cause="another version of axolotl or accelerate than the kit's pins",
-            fix='install the pins: pip install -e ".[train]" (axolotl 0.19.0, accelerate 1.13.0)',
-        )
+        raise _another_version(f"{label}({parameter}=...)")
     return target
+
+
+def _another_version(label: str) -> KitError:
+    return KitError(
+        f"Cannot lift a GPU assumption: {label} is not there.",
+        where="launch/stages/axolotl_cpu.py",
+        cause="another version of axolotl or accelerate than the kit's pins",
+        fix='install the pins: pip install -e ".[train]" (axolotl 0.19.0, accelerate 1.13.0)',
+    )
 
 
 def _is_patched(function: object) -> bool:
@@ -146,3 +151,16 @@ def _fsdp_on_cpu() -> None:
             PartialState._shared_state["distributed_type"] = self.distributed_type
 
     AcceleratorState.__init__ = _mark(init)
+
+
+def _no_peers_on_cpu() -> None:
+    """Answer for the driver that is not here whether GPUs reach each other's memory.
+
+    axolotl 0.19.0, utils/environment.py:39 asks torch's CUDA and expects the AssertionError of a
+    build without CUDA; PyPI's build for Linux has it, and raises a RuntimeError without a driver.
+    """
+    from axolotl.utils import environment
+
+    if not hasattr(environment, "check_cuda_p2p_support"):
+        raise _another_version("axolotl.utils.environment.check_cuda_p2p_support()")
+    environment.check_cuda_p2p_support = lambda: True  # as Axolotl takes it with the CPU build
