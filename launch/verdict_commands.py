@@ -93,8 +93,6 @@ def _verify_weights(weights: Path, runs: Path, as_json: bool, given: dict[str, A
     from launch.preflight.wanted import freeze
     from launch.walk import walk_and_show
 
-    if not weights.is_dir():
-        raise KitError("there is no such folder of weights", where=str(weights))
     site = sites.load(given["site"])
     settings = [
         ("model.weights", str(weights)),

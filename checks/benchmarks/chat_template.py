@@ -82,8 +82,17 @@ def check(folder: Path, what: str, template: str | None) -> None:
     try:
         said = _render(folder, template)
     except TemplateSyntaxError as error:
-        raise _refused(folder, what, f"is no Jinja template: line {error.lineno}: {error}") from None
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:  # noqa: E501
+        raise _refused(
+            folder, what, f"is no Jinja template: line {error.lineno}: {error}"
+        ) from None
+    except (
+        TemplateError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        LookupError,
+        RecursionError,
+    ) as error:
         raise _refused(folder, what, f"refuses a user's turn: {error}") from None
     if _PROBE not in said:
         raise _refused(folder, what, "leaves out what the user says")

@@ -30,7 +30,9 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "tekken.json", "vocab.json")
 #: What a tokenizer.json may be, as the library tokenizers has them.
 _ALGORITHMS = ("BPE", "Unigram", "WordLevel", "WordPiece")
-_EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|word_embeddings|tok_embeddings|embed_in)\.weight$")
+_EMBEDDING = re.compile(
+    r"(^|\.)(embed_tokens|wte|word_embeddings|tok_embeddings|embed_in)\.weight$"
+)
 _SHARD = re.compile(r"-(\d+)-of-(\d+)\.safetensors$")
 #: The safetensors format allows no longer header.
 _MOST_HEADER = 100_000_000
@@ -143,7 +145,8 @@ def _no_safetensors(folder: Path, what: str) -> KitError:
 
 def _adapter(folder: Path, what: str) -> KitError:
     return KitError(
-        f"{what}: this is an adapter (LoRA), not a whole model", where=str(folder),
+        f"{what}: this is an adapter (LoRA), not a whole model",
+        where=str(folder),
         cause="adapter_config.json is there, config.json and the weights are not",
         fix="merge it into its base (PEFT's merge_and_unload, then save_pretrained)",
     )
@@ -334,8 +337,23 @@ def _tokenizer(folder: Path, what: str, rows: int, template: str) -> None:
             cause=f"the library tokenizers has {', '.join(_ALGORITHMS)}",
             fix="copy or fetch the folder again, or choose another model",
         )  # fmt: skip
+    if find_spec("tokenizers") is not None:
+        _loads(file, what)
     if rows:
         _fits(file, what, rows, _too_large(table, rows), template, settings)
+
+
+def _loads(file: Path, what: str) -> None:
+    import tokenizers
+
+    try:
+        tokenizers.Tokenizer.from_file(str(file))
+    except Exception as error:  # noqa: BLE001 - the library raises Exception itself
+        raise KitError(
+            f"{what}: tokenizers {tokenizers.__version__} cannot read the tokenizer: {error}",
+            where=str(file), cause="written by a newer version than the pinned one, or cut",
+            fix="copy or fetch the folder again, or choose another model",
+        ) from None  # fmt: skip
 
 
 def _too_large(table: Mapping[str, Any], rows: int) -> tuple[int, dict[str, int]]:

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from checks.benchmarks import folder
 from checks.benchmarks.windows import answer_what_fits
 from checks.errors import KitError
 
@@ -56,13 +57,7 @@ def load(
     Raises:
         KitError: the backend cannot run here, or the folder holds no model that loads.
     """
-    if not (model / "config.json").is_file():
-        raise KitError(
-            "There is no model in this folder.",
-            where=str(model),
-            cause="config.json is missing: the training has not finished, or the path is misspelt",
-            fix="finish the training (mfo resume RUN), or give the folder of the weights",
-        )
+    folder.check(model, "the model")
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0

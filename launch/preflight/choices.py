@@ -113,8 +113,12 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
     """Say what the program decides for the user, and why.
 
     Raises:
-        KitError: the site cannot run the recipe, or a package that a stage imports is missing.
+        KitError: the site cannot run the recipe, a package that a stage imports is missing, or a
+            folder of weights that was given is no model that can be loaded and asked.
     """
+    from launch.preflight import folders
+
+    folders.check(recipe, stages)
     out = []
     for stage in stages:
         # In a container the image brings them; what is installed here says nothing.

@@ -82,5 +82,5 @@ def test_a_backend_that_cannot_run_here_is_refused(
     said: list[str] = []
     load(tiny, 64, backend="auto", log=said.append)
     assert said[0] == "backend: transformers, because the device was named"
-    with pytest.raises(KitError, match="no model in this folder"):
+    with pytest.raises(KitError, match="no such folder of weights"):
         load(tiny / "nothing", 64)
