@@ -1,11 +1,14 @@
-# Each target does all of its own set-up: a fresh machine needs Python 3.11 or newer, and pip.
+# Each target does all of its own set-up: a fresh machine needs Python 3.11 or 3.12, and pip.
 #   make run     the whole path in miniature, ending in a verdict and a report
 #   make test    every test, the slow ones included
 #   make check   lint and types
 # On Linux without an NVIDIA GPU torch's CPU build is taken (200 MB instead of several GB). Another:
 #   make run TORCH_INDEX=URL     from that index; TORCH_INDEX=pypi: what pip finds by itself
 
-PYTHON ?= python3
+# zstandard 0.22.0, which axolotl 0.19.0 asks for, has no wheel for Python 3.13.
+FITS = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(firstword $(foreach p,python3 python3.12 python3.11,\
+  $(shell $(p) -c '$(FITS)' 2>/dev/null && echo $(p))) python3)
 VENV ?= .venv
 TORCH_INDEX ?=
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt
@@ -19,8 +22,10 @@ help:
 	@sed -n 's/^#   make/make/p' Makefile
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "$(PYTHON) is older than Python 3.11; next: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c '$(FITS)' || { \
+	  echo "error: axolotl 0.19.0 needs Python 3.11 or 3.12; $(PYTHON) --version: $$($(PYTHON) --version 2>&1)" >&2; \
+	  echo "next:  make $(MAKECMDGOALS) PYTHON=/path/to/python3.12 (uv python install 3.12 brings one)" >&2; \
+	  exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.ready: pyproject.toml constraints.txt | $(VENV)/bin/python

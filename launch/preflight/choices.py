@@ -135,7 +135,7 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
             continue
         for package in needs if site.runtime == "none" else []:
             if find_spec(package) is None:
-                extra = {"axolotl": "train", "deepspeed": "train,zero3"}.get(package, "eval")
+                extra = {"deepspeed": "train,zero3"}.get(package, "train,eval")
                 raise KitError(
                     f"stage {stage} needs the package {package}, which is not installed",
                     fix=f"pip install -c constraints.txt -e '.[{extra}]', or make setup",

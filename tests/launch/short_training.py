@@ -46,8 +46,13 @@ def configure(folder: Path, name: str = "smoke", **changes: Any) -> Path:
     return folder
 
 
-def train(folder: Path) -> str:
-    """Run torchrun as the train stage does; gives its log."""
+def train(folder: Path, *first: Path) -> str:
+    """Run torchrun as the train stage does; gives its log.
+
+    Args:
+        folder: as `configure` made it.
+        *first: folders whose packages are taken before those that are installed.
+    """
     env = {
         **os.environ,
         "AXOLOTL_DO_NOT_TRACK": "1",
@@ -55,7 +60,7 @@ def train(folder: Path) -> str:
         "WANDB_MODE": "disabled",
         "OMP_NUM_THREADS": "1",
         "MFO_PROGRESS_DIR": str(folder),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join(map(str, (*first, ROOT))),
     }
     done = subprocess.run(
         [
