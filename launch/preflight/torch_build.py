@@ -16,7 +16,6 @@ import platform
 import re
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from importlib import metadata
@@ -126,11 +125,11 @@ def versions_at_hand() -> set[str]:
 
 def answers(url: str) -> bool:
     """Whether an index answers, within seconds; a proxy of the environment is used, as pip does."""
-    request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - CPU_INDEX, or a test's
     try:
+        request = urllib.request.Request(url, method="HEAD")  # noqa: S310 - CPU_INDEX
         with urllib.request.urlopen(request, timeout=_ANSWER_S) as answer:  # noqa: S310
             return bool(answer.status == 200)
-    except (OSError, ValueError, urllib.error.URLError):
+    except (OSError, ValueError):
         return False
 
 
