@@ -101,13 +101,11 @@ def _versions(spec: Spec, where: str, pins: dict[str, Pin]) -> list[Finding]:
     rules = spec.data["invariants"]
     out = []
     for rule in rules.get("below", []):
-        package, _, version = rule["while"].partition("==")
-        held = pins.get(rule["package"])
-        if held and package in pins and pins[package].version == version:
+        if held := _bound(rule, pins):
             good = _version(held) < Version(rule["limit"])
             out.append(_rule(good, where, held, f"below {rule['limit']}", rule["why"]))
     for rule in rules.get("at_least", []):
-        if held := pins.get(rule["package"]):
+        if held := _bound(rule, pins):
             good = _version(held) >= Version(rule["limit"])
             out.append(_rule(good, where, held, f"{rule['limit']} or newer", rule["why"]))
     cuda = rules.get("cuda")
@@ -121,6 +119,13 @@ def _versions(spec: Spec, where: str, pins: dict[str, Pin]) -> list[Finding]:
         out.append(Finding(not lacking and not other, f"{where}: {cuda['with']} comes {said}",
                            f"choose a {cuda['with']} whose wheel is a CUDA build"))  # fmt: skip
     return out
+
+
+def _bound(rule: dict[str, str], pins: dict[str, Pin]) -> Pin | None:
+    """The pin that a rule speaks of; None where it is not locked, or the rule's `while` not met."""
+    package, _, version = rule.get("while", "").partition("==")
+    met = not package or (package in pins and pins[package].version == version)
+    return pins.get(rule["package"]) if met else None
 
 
 def _rule(good: bool, where: str, pin: Pin, wanted: str, why: str) -> Finding:

@@ -109,10 +109,9 @@ def _present(spec: Spec, folder: Path) -> dict[str, str]:
     if not (folder / "lock.toml").is_file():
         return {}
     lock = lockfile.read(folder, spec.platforms)
-    wanted = {lockfile.normal(r.partition("==")[0].partition("[")[0])
-              for r in spec.image(folder.name).requirements}  # fmt: skip
+    pinned = spec.image(folder.name).pins
     versions = {n: p.version for machine in lock.pins for n, p in lock.all(machine).items()}
-    return {n: v for n, v in versions.items() if n not in wanted}
+    return {n: v for n, v in versions.items() if n not in pinned}
 
 
 def _history(folder: Path) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from containers.errors import KitError
+from containers.lockfile import normal
 
 ROOM = Path(__file__).resolve().parent
 SPEC = ROOM / "images.toml"
@@ -51,6 +52,12 @@ class Image:
     imports: tuple[str, ...]
     environment: dict[str, str]
     size_gb: int
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """The packages that the spec itself pins: normalised name -> version."""
+        pairs = (r.partition("==") for r in self.requirements if "==" in r)
+        return {normal(name.partition("[")[0]): version for name, _, version in pairs}
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def test_a_good_spec_holds_and_says_what_it_looked_at(made: Callable[..., Spec])
     for words in (
         "torch 2.13.0 is 2.11 or newer",
         "comes with CUDA's libraries",
-        "train, aarch64: all 9",
+        "train, aarch64: all 10",
         "every image has torch 2.13.0",
         "exactly one of CSCS's network modes",
     ):
@@ -108,6 +108,17 @@ def test_a_mismatch_between_the_images_is_named(made: Callable[..., Spec]) -> No
     assert "eval, aarch64: 2.14.1" in found
 
 
+def test_a_harness_that_cannot_load_its_engine_is_named(made: Callable[..., Spec]) -> None:
+    """Two pins that each resolve, and do not fit: the images once held just these."""
+    spec = made(TRAIN, [*TRAIN, "vllm==0.30.0", "lm-eval==0.4.11"])
+    found = all_of(spec)
+    assert len(found) == 2, "for each architecture"
+    assert "eval, aarch64: lm-eval 0.4.11 is not 0.4.12 or newer" in found[0]
+    assert "resolve_hf_chat_template" in found[0]
+    # The training image has no vLLM, and axolotl's own pin.
+    assert all_of(made([*TRAIN, "lm-eval==0.4.11"], [*TRAIN, "vllm==0.30.0", "lm-eval==0.4.13"])) == []
+
+
 def test_before_a_build_the_lock_is_held_against_the_index(made: Callable[..., Spec]) -> None:
     """Also another lock, of which nothing is known but what it holds."""
     spec = made(TRAIN)
@@ -116,7 +127,7 @@ def test_before_a_build_the_lock_is_held_against_the_index(made: Callable[..., S
     for folder in (spec.locks / "train", other):
         plan = Plan("train", spec.platform("aarch64"), "b", folder, None, "podman")
         held = lockfile.read(folder, spec.platforms)
-        assert "all 9 packages are in the index" in builder._index(spec, plan, held)
+        assert "all 10 packages are in the index" in builder._index(spec, plan, held)
         digest = held.all("aarch64")["torch"].hashes[0]
         edit(folder / "aarch64.txt", digest, "0" * 64)
         with pytest.raises(KitError, match="has a hash that the index does not know"):
@@ -141,7 +152,7 @@ def test_a_folder_of_wheels_is_held_against_the_lock(
     folder = tmp_path / "wheels"
     shutil.copytree(index, folder)
     (folder / "notes.txt").write_text("not a package")
-    assert carry.hold_against(folder, held, arm) == 9
+    assert carry.hold_against(folder, held, arm) == 10
     torch = folder / f"torch-2.13.0-py3-none-{wheels.AARCH64}.whl"
     data = torch.read_bytes()
     torch.write_bytes(data + b"x")
@@ -256,18 +267,23 @@ def test_a_renewed_lock_keeps_versions_that_no_pin_asks_to_change(
     tmp_path: Path, index: Path
 ) -> None:
     spec = wheels.spec(tmp_path / "c", TRAIN)
+    # One is needed by torch alone, one is asked for by name and without a version.
+    edit(spec.path, "requirements = []", 'requirements = ["nvidia-cuda-runtime"]')
+    spec = load(spec.path)
     first = lock.renew(spec, "train", "a test", say=lambda _: None)
-    newer = wheels.wheel(index, "nvidia-cublas", "13.9", wheels.AARCH64)
-    also = wheels.wheel(index, "nvidia-cublas", "13.9", wheels.X86)
+    named = ("nvidia-cublas", "nvidia-cuda-runtime")
+    newer = [wheels.wheel(index, n, "13.9", t) for n in named for t in (wheels.AARCH64, wheels.X86)]
     wheels.publish(index)
     try:
         kept = lock.renew(spec, "train", "again", say=lambda _: None)
         fresh = lock.renew(spec, "train", "newest", upgrade=True, say=lambda _: None)
     finally:
-        newer.unlink()
-        also.unlink()
-    versions = [lk.all("aarch64")["nvidia-cublas"].version for lk in (first, kept, fresh)]
-    assert versions == ["13.0", "13.0", "13.9"]
+        for file in newer:
+            file.unlink()
+        wheels.publish(index)
+    for name in named:
+        versions = [lk.all("aarch64")[name].version for lk in (first, kept, fresh)]
+        assert versions == ["13.0", "13.0", "13.9"], name
 
 
 def test_no_index_in_reach_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

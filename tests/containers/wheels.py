@@ -13,6 +13,8 @@ import tomli_w
 
 from containers.spec import SPEC, Spec, load
 
+#: What the real spec wants the same in both images, beside torch.
+SHARED = ("transformers", "datasets", "accelerate", "openai", "submitit")
 AARCH64, X86 = "manylinux_2_28_aarch64", "manylinux_2_28_x86_64"
 
 
@@ -80,9 +82,12 @@ def torchlike(folder: Path) -> None:
             wheel(folder, "torch", version, tag, needs)
         for name in cuda:
             wheel(folder, name, "13.0", tag)
-    for name in ("transformers", "datasets", "lm-eval", "submitit", "flash-attn"):
+    for name in (*SHARED, "flash-attn"):
         for version in ("1.0", "2.0", "2.8.3"):
             wheel(folder, name, version)
+    for version in ("0.4.11", "0.4.13"):
+        wheel(folder, "lm-eval", version)
+    wheel(folder, "vllm", "0.30.0")
     wheel(folder, "only-x86", "1.0", X86)
 
 
@@ -91,7 +96,7 @@ def spec(room: Path, train: list[str], evaluate: list[str] | None = None) -> Spe
     from containers import render
 
     data: dict[str, Any] = tomllib.loads(SPEC.read_text())
-    common = ["transformers==1.0", "datasets==1.0", "lm-eval==1.0", "submitit==1.0"]
+    common = [f"{name}==1.0" for name in SHARED]
     data["common"]["requirements"] = []
     data["source"] |= {"pure": [], "kernels": [], "metadata": {}}
     data["images"]["train"]["requirements"] = [*common, *train]
