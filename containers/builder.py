@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from containers import carry, check, contents, engine, evidence, lockfile, render
+from containers import brought, carry, check, contents, engine, evidence, lockfile, render
 from containers.engine import Build
 from containers.errors import KitError
 from containers.selftest import driver_trouble
 from containers.spec import DIGEST, Platform, Spec
 
 GB = 10**9
+#: What the Dockerfile copies beside the lock.
+COPIED = ("selftest.py", "seams.py", "seams.toml", "images.toml")
 #: The time of every file and layer. One for all commits: engines reuse layers of earlier builds,
 #: whatever their times. The commit's date is a label.
 EPOCH = 0
@@ -42,6 +44,7 @@ class Plan:
         wheels: folder of wheels to build from, without an index; None: pip's own index.
         engine: podman, buildah or docker.
         fresh: whether cached layers are left aside.
+        do_without: what recipes need and no index carries, and this image shall not have.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Plan:
     wheels: Path | None
     engine: str
     fresh: bool = False
+    do_without: tuple[str, ...] = ()
 
     @property
     def tag(self) -> str:
@@ -90,6 +94,7 @@ def look(spec: Spec, plan: Plan, out: Path) -> list[str]:
     elif stale := render.stale(spec):
         raise KitError(f"older than images.toml: {', '.join(stale)}", fix="mfo image render")
     # What takes no time first.
+    notes += _brought(spec, plan, lock)
     notes += [_emulation(plan), _space(plan, out, spec.image(plan.name).size_gb if own else 0)]
     trouble = driver_trouble(spec.base["driver"])
     if trouble.startswith("driver") and "older" in trouble:
@@ -121,6 +126,41 @@ def _base(plan: Plan) -> str:
             fix=f"--arch {found['arch']}, or another base",
         )
     return f"base: {plan.base}, local, {found['id']}: good for trying, not for publishing"
+
+
+def wheels(spec: Spec, plan: Plan) -> list[brought.Wheel]:
+    """Find what a person brought for this image.
+
+    Raises:
+        KitError: a wheel is another's, or does not run in the image.
+    """
+    places = [place for place in (plan.wheels, brought.folder(spec)) if place is not None]
+    found = brought.wheels(spec, plan.name, plan.platform, places)
+    return [wheel for wheel in found if wheel.of.name not in plan.do_without]
+
+
+def _brought(spec: Spec, plan: Plan, lock: lockfile.Lock) -> list[str]:
+    """Refuse a training image in which recipes would stop at the import of their plugin."""
+    if unknown := [n for n in plan.do_without if n not in spec.brought]:
+        raise KitError(f"nothing that is brought is called {unknown[0]!r}",
+                       fix=f"one of {', '.join(spec.brought)}")  # fmt: skip
+    found = wheels(spec, plan)
+    notes = [f"brought: {w.file.name}, sha256:{w.sha256}" for w in found]
+    for one in brought.missing(spec, plan.name, found):
+        if "axolotl" not in lock.all(plan.platform.name):
+            continue  # a small image, which trains no recipe
+        if one.name not in plan.do_without:
+            raise KitError(
+                f"no package index carries {one.name}, and nobody has brought its wheel: recipes "
+                f"with {one.plugins[0].rpartition('.')[2]} would stop in this image",
+                where=str(brought.folder(spec)),
+                cause=one.why,
+                fix=f"bring {one.stem}-*.whl there, from {one.source}, commit {one.commit} "
+                f"(licence: {one.licence}); or --without {one.name}, and train with the variant "
+                f"{one.without} (mfo run RECIPE+{one.without})",
+            )
+        notes.append(f"without {one.name}, as you asked: its recipes need +{one.without}")
+    return notes
 
 
 def _index(spec: Spec, plan: Plan, lock: lockfile.Lock) -> str:
@@ -215,7 +255,8 @@ def build(spec: Spec, plan: Plan, out: Path, say: Callable[[str], None]) -> Buil
         shutil.rmtree(context, ignore_errors=True)
     say("looking into the image")
     seen = contents.of_image(plan.engine, found)
-    contents.hold_against(seen, lock.all(plan.platform.name))
+    given = wheels(spec, plan)
+    contents.hold_against(seen, lock.all(plan.platform.name), {w.of.name: w.version for w in given})
     facts = evidence.Facts(
         plan.name,
         plan.platform,
@@ -226,6 +267,7 @@ def build(spec: Spec, plan: Plan, out: Path, say: Callable[[str], None]) -> Buil
         source,
         lock,
         spec.requirements_digest(plan.name),
+        tuple(given),
     )
     sbom, provenance = out / f"{stem}.cdx.json", out / f"{stem}.provenance.json"
     sbom.write_text(evidence.sbom(facts, seen), encoding="utf-8")
@@ -248,19 +290,20 @@ def stage(spec: Spec, plan: Plan, context: Path) -> None:
     shutil.rmtree(context, ignore_errors=True)
     (context / "wheels").mkdir(parents=True)
     room = spec.path.parent
-    for name in (f"{plan.name}.Dockerfile", "selftest.py", "images.toml"):
+    for name in (f"{plan.name}.Dockerfile", *COPIED):
         shutil.copyfile(room / name, context / name)
     target = context / "locks" / plan.name
     target.mkdir(parents=True)
     files = ["lock.toml", *(f"{plan.platform.name}{part}.txt" for part in lockfile.PARTS)]
     for file in files:
         shutil.copyfile(plan.lock / file, target / file)
-    for path in plan.wheels.iterdir() if plan.wheels is not None else ():
-        if path.is_file():
-            try:
-                os.link(path.resolve(), context / "wheels" / path.name)
-            except OSError:  # another file system
-                shutil.copyfile(path, context / "wheels" / path.name)
+    given = [path for path in plan.wheels.iterdir() if path.is_file()] if plan.wheels else []
+    given = [path for path in given if not path.name.startswith(spec.image(plan.name).brought)]
+    for path in (*given, *(wheel.file for wheel in wheels(spec, plan))):
+        try:
+            os.link(path.resolve(), context / "wheels" / path.name)
+        except OSError:  # another file system
+            shutil.copyfile(path, context / "wheels" / path.name)
     for path in context.rglob("*"):  # the umask of whoever builds is no part of the image
         if "wheels" not in path.parts:
             path.chmod(0o755 if path.is_dir() else 0o644)

@@ -140,11 +140,11 @@ def hold_against(folder: Path, lock: Lock, platform: Platform) -> int:
             f"{len(missing)} packages of the lock are not in the folder: {', '.join(missing[:8])}",
             where=str(folder), fix=fix,
         )  # fmt: skip
-    runs = _runs(platform, lock.python)
+    fitting = runs(platform, lock.python)
     for part, pins in parts.items():
         for pin in pins.values():
             files = there[pin.name, Version(pin.version)]
-            fit = [f for f, tags in files if (part != "" if tags is None else tags & runs)]
+            fit = [f for f, tags in files if (part != "" if tags is None else tags & fitting)]
             if not fit:
                 raise KitError(
                     f"{pin.name} {pin.version} has no wheel for {platform.name} and Python "
@@ -166,7 +166,7 @@ def _named(name: str) -> tuple[str, Version, frozenset[Tag] | None] | None:
         return None
 
 
-def _runs(platform: Platform, python: str) -> set[Tag]:
+def runs(platform: Platform, python: str) -> set[Tag]:
     """Every wheel tag that an interpreter of this version accepts on this platform."""
     version, names = [int(n) for n in python.split(".")], tags(platform)
     interpreter = f"cp{python.replace('.', '')}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from packaging.version import InvalidVersion, Version
 
-from containers import lockfile, render
+from containers import lockfile, render, seams
 from containers.errors import KitError
 from containers.lockfile import Lock, Pin
 from containers.spec import Platform, Spec
@@ -47,6 +47,7 @@ def static(spec: Spec, locks: dict[str, Lock]) -> list[Finding]:
         for machine in lock.pins:
             out += _versions(spec, f"{name}, {machine}", lock.all(machine))
     out += _between(spec, locks)
+    out += [_seams(spec, name, lock) for name, lock in locks.items()]
     out.append(_modes(spec))
     return out
 
@@ -165,6 +166,29 @@ def _between(spec: Spec, locks: dict[str, Lock]) -> list[Finding]:
         else:
             out.append(Finding(True, f"every image has {package} {versions[0]}"))
     return out
+
+
+#: The kit itself: mounted into the images, and no package of theirs.
+_MOUNTED = "mfo-kit"
+
+
+def _seams(spec: Spec, name: str, lock: Lock) -> Finding:
+    """What is imported and called in an image is locked for it, or can be brought."""
+    try:
+        listed = seams.of_image(seams.read(spec.seams), name)
+    except (OSError, ValueError) as error:
+        raise KitError(
+            f"the list of seams cannot be read: {error}", where=str(spec.seams)
+        ) from None
+    packages = {seam.package for seam in listed}
+    can_be = {one.name for one in spec.brought.values() if one.image == name}
+    for machine in lock.pins:
+        for package in sorted(packages - can_be - lock.all(machine).keys() - {_MOUNTED}):
+            one = next(seam for seam in listed if seam.package == package)
+            return Finding(False, f"{name}, {machine}: {one.target} is called there, and {package} "
+                           "is not locked", f"pin it in containers/images.toml, then mfo image "
+                           f"lock {name} --why '…'")  # fmt: skip
+    return Finding(True, f"{name}: the packages of its {len(listed)} seams are locked, or brought")
 
 
 def _modes(spec: Spec) -> Finding:

@@ -102,16 +102,24 @@ def _by_name(found: Iterable[Package]) -> dict[str, Package]:
     return {p.name: p for p in found if p.name}
 
 
-def hold_against(found: Mapping[str, Package], pins: Mapping[str, Pin]) -> None:
-    """Hold what is installed against the lock.
+def hold_against(
+    found: Mapping[str, Package], pins: Mapping[str, Pin], brought: Mapping[str, str]
+) -> None:
+    """Hold what is installed against the lock, and against what was brought beside it.
+
+    Args:
+        found: what is in the image.
+        pins: the lock's packages.
+        brought: name -> version of the wheels that the build was given.
 
     Raises:
         KitError: a package is missing, of another version, or not in the lock.
     """
-    said = [f"{n} is missing" for n in pins if n not in found]
-    said += [f"{n} is {found[n].version}, not {p.version}" for n, p in pins.items()
-             if n in found and found[n].version != p.version]  # fmt: skip
-    said += [f"{n} is not in the lock" for n in found if n not in pins and n not in OF_VENV]
+    wanted = {**{n: p.version for n, p in pins.items()}, **brought}
+    said = [f"{n} is missing" for n in wanted if n not in found]
+    said += [f"{n} is {found[n].version}, not {version}" for n, version in wanted.items()
+             if n in found and found[n].version != version]  # fmt: skip
+    said += [f"{n} is not in the lock" for n in found if n not in wanted and n not in OF_VENV]
     if said:
         raise KitError(
             f"the image does not hold what the lock says: {'; '.join(sorted(said)[:6])}",

@@ -66,7 +66,7 @@ RUN --mount=type=bind,from=kernels,source=/opt/kernels,target=/opt/kernels \
     rm -rf /tmp/* /root/.cache; \
     echo 'mfo:x:10001:10001:mfo:/home/mfo:/bin/sh' >> /etc/passwd; \
     mkdir -p /home/mfo; chmod 1777 /home/mfo
-COPY selftest.py images.toml /opt/mfo/
+COPY selftest.py seams.py seams.toml images.toml /opt/mfo/
 ENV HOME=/home/mfo VLLM_NO_USAGE_STATS=1
 
 FROM assembled AS test

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from containers.brought import Wheel
 from containers.contents import Package
 from containers.errors import KitError
 from containers.lockfile import Lock
@@ -34,6 +35,7 @@ class Facts:
         arguments: build arguments, none of them secret.
         source: {"commit", "date", "epoch", "clean"}.
         spec_digest: of what the lock was made from.
+        brought: wheels that a person brought, beside the lock's.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Facts:
     source: Mapping[str, Any]
     lock: Lock
     spec_digest: str
+    brought: tuple[Wheel, ...] = ()
 
 
 def sbom(facts: Facts, seen: Mapping[str, Package]) -> str:
@@ -104,6 +107,21 @@ def sbom(facts: Facts, seen: Mapping[str, Package]) -> str:
                 licenses=[DisjunctiveLicense(name=licence)] if licence else (),
             )
         )
+    for wheel in facts.brought:
+        bom.components.add(
+            Component(
+                name=wheel.of.name,
+                version=wheel.version,
+                type=ComponentType.LIBRARY,
+                bom_ref=f"{wheel.of.name}=={wheel.version}",
+                description=f"brought as {wheel.file.name}; no package index carries it",
+                external_references=[
+                    ExternalReference(type=ExternalReferenceType.VCS, url=XsUri(wheel.of.source))
+                ],
+                hashes=[sha256(wheel.sha256)],
+                licenses=[DisjunctiveLicense(name=wheel.of.licence)],
+            )
+        )
     bom.register_dependency(bom.metadata.component, bom.components)
     text: str = JsonV1Dot6(bom).output_as_string(indent=1)
     return text + "\n"
@@ -142,6 +160,7 @@ def provenance(facts: Facts, more: Mapping[str, str] | None = None) -> str:
                     {"uri": f"locks/{facts.name}/{facts.platform.name}",
                      "digest": {"sha256": facts.lock.digest(facts.platform.name)},
                      "annotations": {"made_from": facts.spec_digest}},
+                    *(wheel.fact() for wheel in facts.brought),
                 ],
             },
             # SLSA asks for who built it: a person's own machine, which vouches for nothing more.

@@ -41,23 +41,58 @@ class Image:
 
     Attributes:
         requirements: its own pins, then those that all images share.
-        imports: modules that the self-test imports.
         environment: set in the image.
         size_gb: free space that a build needs, in GB.
+        brought: how the wheels' names begin that a person may bring for it.
     """
 
     name: str
     title: str
     requirements: tuple[str, ...]
-    imports: tuple[str, ...]
     environment: dict[str, str]
     size_gb: int
+    brought: tuple[str, ...] = ()
 
     @property
     def pins(self) -> dict[str, str]:
         """The packages that the spec itself pins: normalised name -> version."""
         pairs = (r.partition("==") for r in self.requirements if "==" in r)
         return {normal(name.partition("[")[0]): version for name, _, version in pairs}
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What a recipe needs and no package index carries; a person brings its wheel.
+
+    Attributes:
+        image: which image it is for.
+        module: what is imported.
+        file, marker: a file of the wheel, and what it must hold: others have the same name.
+        plugins: of Axolotl, which stop without it.
+        architectures: of models, which are computed more slowly without it.
+        needed: whether a recipe that uses it stops without it.
+        source, commit: where it comes from, as data: nothing here fetches it.
+        without: the variant of a recipe that does without it; "" where none has to.
+    """
+
+    name: str
+    image: str
+    module: str
+    file: str
+    marker: str
+    plugins: tuple[str, ...]
+    architectures: tuple[str, ...]
+    needed: bool
+    source: str
+    commit: str
+    licence: str
+    why: str
+    without: str
+
+    @property
+    def stem(self) -> str:
+        """How its wheel's name begins."""
+        return self.name.replace("-", "_")
 
 
 @dataclass(frozen=True)
@@ -69,12 +104,14 @@ class Spec:
         data: all of it, as read.
         images: by name.
         platforms: by `uname -m`.
+        brought: by name, what no package index carries.
     """
 
     path: Path
     data: dict[str, Any]
     images: dict[str, Image]
     platforms: dict[str, Platform]
+    brought: dict[str, Brought]
 
     @property
     def python(self) -> str:
@@ -95,6 +132,11 @@ class Spec:
     def source_only(self) -> tuple[str, ...]:
         """Packages that are built from source, the compiled ones last."""
         return (*self.data["source"]["pure"], *self.data["source"]["kernels"])
+
+    @property
+    def seams(self) -> Path:
+        """The list of what is imported and called."""
+        return self.path.parent / "seams.toml"
 
     @property
     def locks(self) -> Path:
@@ -175,8 +217,9 @@ def _spec(path: Path, data: dict[str, Any]) -> Spec:
                     f"image {name}: the requirement {one!r} is not pinned", where=str(path),
                     fix="write PACKAGE==VERSION, then mfo image lock " + name,
                 )  # fmt: skip
-        images[name] = Image(name, table["title"], (*own, *shared), tuple(table["imports"]),
-                             dict(table.get("environment", {})), int(table["size_gb"]))  # fmt: skip
+        images[name] = Image(name, table["title"], (*own, *shared),
+                             dict(table.get("environment", {})), int(table["size_gb"]),
+                             _stems(name, data))  # fmt: skip
     platforms = {n: Platform(n, t["oci"], t["uv"]) for n, t in data["platforms"].items()}
     for key in ("pure", "kernels", "metadata", "environment"):
         data["source"][key]
@@ -184,7 +227,27 @@ def _spec(path: Path, data: dict[str, Any]) -> Spec:
         data["edf"][key]
     data["invariants"]["same"]
     str(data["python"]), data["base"]["cuda"], data["base"]["driver"]
-    return Spec(path, data, images, platforms)
+    return Spec(path, data, images, platforms, _brought(path, data, images))
+
+
+def _stems(image: str, data: dict[str, Any]) -> tuple[str, ...]:
+    tables = data.get("brought", {}).items()
+    return tuple(name.replace("-", "_") for name, table in tables if table["image"] == image)
+
+
+def _brought(path: Path, data: dict[str, Any], images: dict[str, Image]) -> dict[str, Brought]:
+    out = {}
+    for name, table in data.get("brought", {}).items():
+        lists = {key: tuple(table.get(key, ())) for key in ("plugins", "architectures")}
+        words = {key: str(table[key]) for key in ("image", "module", "file", "marker", "source",
+                                                  "commit", "licence", "why")}  # fmt: skip
+        one = Brought(name, **words, **lists, needed=bool(table["needed"]),  # type: ignore[arg-type]
+                      without=str(table.get("without", "")))  # fmt: skip
+        if one.image not in images or normal(name) != name:
+            raise KitError(f"brought.{name} is for no image of this spec, or is no package's name",
+                           where=str(path))  # fmt: skip
+        out[name] = one
+    return out
 
 
 def check_pinned(image: str, digest: str, where: str) -> None:

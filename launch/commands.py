@@ -31,7 +31,7 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
     """
     from launch import run as run_folder
     from launch import site as sites
-    from launch.preflight import choices, opened, plan
+    from launch.preflight import choices, opened, plan, stack
     from launch.preflight.wanted import freeze, look
     from launch.slurm_commands import shaped
 
@@ -56,6 +56,7 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
         dry_run(recipe, site, decisions, seeds=seeds)
         return 0
     decisions += choices.decide(recipe, site, choices.FULL)
+    decisions += stack.check(recipe, site)
     decisions += plan.guard(recipe, site, ignore=ignore_plan)
     recipe, tied = freeze(recipe, site, choices.FULL)
     decisions += tied
@@ -119,7 +120,7 @@ def dry_run(recipe: Recipe, site: Site, decisions: list[str], *, seeds: int = 1)
     import tomli_w
 
     from launch.cluster import job_env
-    from launch.preflight import choices, fetch, plan
+    from launch.preflight import choices, fetch, plan, stack
     from launch.run import freeze
     from launch.stages import graders, train
 
@@ -131,8 +132,9 @@ def dry_run(recipe: Recipe, site: Site, decisions: list[str], *, seeds: int = 1)
     try:
         decisions = decisions + choices.decide(recipe, site, choices.FULL)
         decisions += plan.guard(recipe, site)
+        decisions += stack.check(recipe, site)
     except KitError as error:
-        decisions = [*decisions, f"NOT RUNNABLE HERE: {error.what}"]
+        decisions = [*decisions, f"NOT RUNNABLE HERE: {error.what}; next: {error.fix}"]
     click.echo("# --- run.toml")
     click.echo(tomli_w.dumps(freeze(recipe, site, choices.FULL, decisions)))
     click.echo("# --- train/axolotl.yaml")

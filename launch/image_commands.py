@@ -13,14 +13,15 @@ from pathlib import Path
 
 import click
 
-from containers import bring, builder, carry, lockfile
+from containers import bring, brought, builder, carry, lockfile
 from containers import check as checks
 from containers import engine as engines
 from containers import lock as locks
 from containers import render as rendering
 from containers import selftest as tests
-from containers.spec import Spec, load
+from containers.spec import Brought, Spec, load
 from launch.errors import KitError
+from launch.preflight import stack
 from launch.recipe import ROOT
 from launch.words.options import emit
 
@@ -36,7 +37,7 @@ def check(offline: bool, as_json: bool) -> int:
     begun = time.monotonic()
     spec = load()
     held = checks.read_locks(spec)
-    findings = checks.static(spec, held)
+    findings = [*checks.static(spec, held), *stack.listed(spec)]
     if not offline:
         findings += checks.against_index(spec, held, lambda line: click.echo(line, err=True))
     wrong = [f for f in findings if not f.holds]
@@ -51,9 +52,21 @@ def check(offline: bool, as_json: bool) -> int:
     click.echo(f"{said}; {time.monotonic() - begun:.0f} s")
     if offline:
         click.echo("not held against the index: --offline")
+    for one in spec.brought.values():
+        if not list(brought.folder(spec).glob(f"{one.stem}-*.whl")):
+            click.echo(_not_brought(spec, one))
     if not spec.base.get("resolved"):
         click.echo("not resolved against a registry: the base image's digest\nnext:  mfo image pin")
     return 1 if wrong else 0
+
+
+def _not_brought(spec: Spec, one: Brought) -> str:
+    use = "needed by" if one.needed else "of use for"
+    said = (f"not brought: {one.name}, {use} {', '.join(stack.users(spec, one))}: {one.why}\n"
+            f"next:  bring {one.stem}-*.whl into containers/wheels/, from {one.source}, commit "
+            f"{one.commit}")  # fmt: skip
+    instead = f"mfo image build {one.image} --without {one.name}, and the variant {one.without}"
+    return f"{said}; or {instead}" if one.without else said
 
 
 def build(
@@ -66,6 +79,7 @@ def build(
     lock: Path | None,
     wheels: Path | None,
     no_cache: bool,
+    without: tuple[str, ...],
     dry_run: bool,
 ) -> int:
     """Build an image; the engine's words go to a log, its steps to the terminal."""
@@ -73,7 +87,7 @@ def build(
     plan = builder.Plan(
         spec.image(name).name, spec.platform(arch or this_machine.machine()),
         base or spec.base_reference, lock.resolve() if lock else spec.locks / name,
-        wheels.resolve() if wheels else None, _engine(engine), no_cache,
+        wheels.resolve() if wheels else None, _engine(engine), no_cache, without,
     )  # fmt: skip
     if plan.wheels is None:
         click.echo("holding the lock against the index: up to half a minute", err=True)

@@ -6,6 +6,7 @@
     needs      keys that must be set below it, where a variant means nothing without them
     unset      keys that are taken away again
     append     what is put behind a list, by key
+    remove     what is taken out of a list, by key
     upstream_file   the training file that upstream published for it
     departures      why it differs from that file, by key (launch.departures)
     its own    tables
@@ -202,6 +203,17 @@ def _over(below: dict[str, Any], own: dict[str, Any], file: Path) -> dict[str, A
         if table is None or not isinstance(table.get(leaf, []), list) or not isinstance(more, list):
             raise KitError(f"append takes lists; {key!r} is none", where=str(file))
         table[leaf] = [*table.get(leaf, []), *more]
+    for key, gone in own.get("remove", {}).items():
+        table, leaf = _place(data, key)
+        held = table.get(leaf) if table else None
+        if table is None or not isinstance(held, list) or not isinstance(gone, list) or (
+            any(one not in held for one in gone)
+        ):  # fmt: skip
+            raise KitError(f"remove takes lists of what is there; {key!r} is {held!r}",
+                           where=str(file))  # fmt: skip
+        table[leaf] = [one for one in held if one not in gone]
+        if not table[leaf]:
+            del table[leaf]  # as if nothing had been put there
     own = {k: v for k, v in own.items() if k not in HEAD or k in KEPT}
     config = own.get("train", {}).get("config")
     if config is not None:

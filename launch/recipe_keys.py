@@ -91,6 +91,7 @@ HEAD: dict[str, type] = {
     "needs": list,
     "unset": list,
     "append": dict,
+    "remove": dict,
 }
 #: Of these, what the resolved recipe keeps.
 KEPT = ("title", "status", "upstream_file", "departures")

@@ -207,8 +207,6 @@ def _check_ifeval() -> None:
 
 def configurations(suite: Suite) -> dict[str, dict[str, Any]]:
     """Give lm-eval's own configuration of each task that the items need, by the task's name."""
-    from lm_eval.utils import load_yaml_config
-
     folder = _folder()
     if suite.name == "mmlu_pro":
         wanted = {row["category"] for row in suite.rows.values()}
@@ -217,7 +215,7 @@ def configurations(suite: Suite) -> dict[str, dict[str, Any]]:
         files = [folder / suite.name.split("_")[0] / f"{suite.name}.yaml"]
     out = {}
     for path in files:
-        task = load_yaml_config(path, mode="full")
+        task = _task_file(path)
         for key in ("dataset_path", "dataset_name", "training_split", "validation_split", "tag"):
             task.pop(key, None)
         task["test_split"] = "test"
@@ -225,6 +223,17 @@ def configurations(suite: Suite) -> dict[str, dict[str, Any]]:
             task["fewshot_split"] = "validation"
         out[str(task["task"])] = task
     return out
+
+
+def _task_file(path: Path) -> dict[str, Any]:
+    """Read one of lm-eval's task files, with the functions that it names."""
+    try:
+        from lm_eval.tasks._yaml_loader import load_yaml
+    except ImportError:  # up to 0.4.11, which Axolotl pins in the training image
+        from lm_eval.utils import load_yaml_config
+
+        return dict(load_yaml_config(path, mode="full"))
+    return dict(load_yaml(path, resolve_func=True))
 
 
 def score(name: str, identity: str, sample: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.errors import KitError
-from launch.preflight import bandwidth
+from containers.spec import ROOM
+from launch.errors import ACTIONABLE, KitError
+from launch.preflight import bandwidth, stack
 from launch.preflight.node_probe import MARK
 from launch.recipe import ROOT
 from launch.site import Site, expand
@@ -30,6 +31,7 @@ LEAST_FREE = 200 * 2**30  # a 27B checkpoint with its optimiser is some 160 GB
 SLOW_MB_S = 100
 #: The site's own check accepts 5% less than its reference.
 ALLREDUCE_SHARE = 0.95
+LOCKS = ROOM / "locks"
 _WAIT_S = 1200
 
 
@@ -76,18 +78,21 @@ def fetched(recipe_name: str, site: Site) -> list[Check]:
     return out
 
 
-def command(site: Site, nodes: int, module: str, given: Sequence[str], place: Path) -> str:
-    """Give the shell line that runs one of the kit's modules on nodes, in the training image.
+def command(
+    site: Site, nodes: int, module: str, given: Sequence[str], place: Path, role: str = "train"
+) -> str:
+    """Give the shell line that runs one of the kit's modules on nodes, in an image.
 
     Args:
         module: with a command line of its own; one task on each node.
         given: its arguments.
         place: where files that the container's runtime reads are written.
+        role: of the image, a key of the site's images.
     """
     from launch.cluster import container
     from launch.cluster.script import who
 
-    box = container.describe(site, "train", ROOT, [])
+    box = container.describe(site, role, ROOT, [])
     begun = container.start(box, place)
     for path, text in begun.files.items():
         path.write_text(text, encoding="utf-8")
@@ -113,6 +118,8 @@ def on_nodes(site: Site, nodes: int) -> list[Check]:
         KitError: a job did not run.
     """
     checks, seen = look(site, nodes)
+    for image in ("train", "eval") if site.runtime != "none" else ():
+        checks += seams_inside(site, image)
     if nodes * site.processes_per_node > 1 and all(n["modules"]["torch"] for n in seen):
         checks.append(add_up(site, nodes))
     return checks
@@ -136,6 +143,49 @@ def look(site: Site, nodes: int) -> tuple[list[Check], list[dict[str, Any]]]:
     return judge(site, nodes, seen, (begun, ended)), seen
 
 
+def seams_inside(site: Site, image: str) -> list[Check]:
+    """Look inside an image, on one node, whether its packages fit where the kit calls them."""
+    given = ["--image", image, "--json", "--lock", str(LOCKS / image)]
+    done, line = _srun(site, 1, "containers.seams", given, image)
+    found = stack.parse(done.stdout)
+    if found is None:
+        return [Check("fail", f"the {image} image did not say whether its packages fit: "
+                      f"{_last_words(done)}", f"the same by hand: {line}")]  # fmt: skip
+    stack.keep(site, image, found)
+    return judge_seams(f"the {image} image", found)
+
+
+def judge_seams(where: str, found: Sequence[dict[str, str]]) -> list[Check]:
+    """Judge what was seen of seams.
+
+    Args:
+        where: they were looked at.
+        found: what containers.seams printed: package, target, state, words.
+    """
+    fix = "build the image that the kit's locks describe: docs/images.md"
+    out = [Check("fail", f"{where}: {one['words']}", fix) for one in found
+           if one["state"] == "missing"]  # fmt: skip
+    fits = sum(one["state"] == "ok" for one in found)
+    out.append(
+        Check("ok", f"{where}: {fits} seams fit, where the kit and its recipes call packages")
+    )
+    for state, says in (("unseen", "can be seen only where a GPU is"), ("absent", "is not there")):
+        if names := sorted({one["package"] for one in found if one["state"] == state}):
+            out.append(Check("warn", f"{where}: {', '.join(names)} {says}"))
+    return out
+
+
+def stacked(recipe_name: str, site: Site) -> list[Check]:
+    """Look whether what a recipe loads, and no package index carries, is where it would train."""
+    from launch import recipe as recipes
+
+    try:
+        said = stack.check(recipes.load(recipe_name), site)
+    except ACTIONABLE as error:
+        return [Check("fail", f"{error.what}: {error.cause}", error.fix)]
+    return [Check("warn", words) for words in said]
+
+
 def add_up(site: Site, nodes: int) -> Check:
     """Run an all-reduce over the ranks of these nodes and judge its bandwidth.
 
@@ -152,11 +202,11 @@ def add_up(site: Site, nodes: int) -> Check:
 
 
 def _srun(
-    site: Site, nodes: int, module: str, given: Sequence[str]
+    site: Site, nodes: int, module: str, given: Sequence[str], role: str = "train"
 ) -> tuple[subprocess.CompletedProcess[str], str]:
     place = site.cache_path / "doctor"
     place.mkdir(parents=True, exist_ok=True)
-    line = command(site, nodes, module, given, place)
+    line = command(site, nodes, module, given, place, role)
     setup = "".join(f"{words}; " for words in site.setup)
     env = {**os.environ, **site.environment, "PYTHONPATH": str(ROOT)}
     try:
@@ -294,6 +344,9 @@ def run(site_name: str, nodes: int, as_json: bool, recipe: str | None = None) ->
 
         now = time.time()
         checks += judge(site, 1, [probe([str(site.cache_path)])], (now, time.time()))
+        checks += judge_seams("this environment", stack.look("train"))
+    if recipe:  # after the nodes were looked at: what is inside the image is known then
+        checks += stacked(recipe, site)
     failed = sum(c.state == "fail" for c in checks)
     if as_json:
         emit([{"state": c.state, "words": c.words, "next": c.fix} for c in checks])

@@ -61,6 +61,8 @@ def check(offline: bool, as_json: bool) -> None:
 @click.option("--wheels", type=click.Path(path_type=Path, exists=True, file_okay=False),
               help="Build from this folder of wheels, without an index.")  # fmt: skip
 @click.option("--no-cache", is_flag=True, help="Build every layer again.")
+@click.option("--without", multiple=True, metavar="PACKAGE",
+              help="Leave out what recipes load and no package index carries.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Check, print the engine's command; build nothing.")
 @JSON
 def build(name: str, as_json: bool, **given: Any) -> None:

@@ -45,14 +45,30 @@ def test_versions_are_held_against_the_lock() -> None:
         assert (state, says in words) == ("fail", True), words
 
 
-def test_an_import_that_fails_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "submitit_broken.py").write_text("raise SystemExit('no libcuda')\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    spec = {**BARE.spec, "images": {"train": {"imports": ["submitit_broken", "torch_absent"]}}}
-    state, words = result(replace(BARE, spec=spec, pins={"submitit-broken": "1"}), "imports")
-    assert (state, words) == ("fail", "import submitit_broken: SystemExit: no libcuda")
-    state, words = result(replace(BARE, spec=spec), "imports")
-    assert (state, "torch_absent" in words) == ("skip", True)
+def test_a_seam_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    for name in ("selftest.py", "seams.py"):
+        shutil.copyfile(ROOM / name, tmp_path / name)
+    (tmp_path / "lock").mkdir()
+    machine = platform.machine()
+    (tmp_path / "lock" / "lock.toml").write_text(f'python = "{MINOR}"\n')
+    (tmp_path / "lock" / f"{machine}.txt").write_text("click==1.0\n")
+    (tmp_path / "images.toml").write_text("[images.train]\n")
+
+    def run(text: str) -> tuple[int, str]:
+        (tmp_path / "seams.toml").write_text(text)
+        words = [sys.executable, str(tmp_path / "selftest.py"), "--home", str(tmp_path), "--only",
+                 "seams"]  # fmt: skip
+        done = subprocess.run(words, capture_output=True, text=True)
+        return done.returncode, done.stdout.splitlines()[0]
+
+    head = '[click]\nimages = ["train"]\n'
+    assert run(head + '"click:echo" = ["message"]\n') == (0, "ok    seams       1 fit")
+    code, line = run(head + '"click:echo" = ["no_such_argument"]\n')
+    assert code == 1
+    assert "1 do not fit: click:echo: it takes no no_such_argument (click" in line
+    assert "pinned 1.0" in line
+    code, line = run('[absent]\nimages = ["train"]\n"absent:x" = []\n')
+    assert (code, line) == (0, "skip  seams       no package of the list is here")
 
 
 @pytest.mark.parametrize("name", ["cuda", "gpu", "attention", "all-reduce", "vllm"])

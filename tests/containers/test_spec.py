@@ -63,7 +63,7 @@ def test_check_names_the_command(room: Path, capsys: pytest.CaptureFixture[str])
         ({"base": {"digest": ""}}, "is not pinned"),
         ({"base": {"digest": "latest"}}, "is not pinned"),
         ({"base": {"digest": "sha256:12"}}, "is not pinned"),
-        ({"images": {"train": {"title": "x", "requirements": ["torch>=2"], "imports": [],
+        ({"images": {"train": {"title": "x", "requirements": ["torch>=2"],
                                "size_gb": 1}}}, "'torch>=2' is not pinned"),
         ({"images": {"a b": {}}}, "no name for an image"),
         ({"images": {"train": {"title": "x"}}}, "'requirements' is missing"),

@@ -14,7 +14,8 @@ import tomli_w
 from containers.spec import SPEC, Spec, load
 
 #: What the real spec wants the same in both images, beside torch.
-SHARED = ("transformers", "datasets", "accelerate", "openai", "submitit")
+SHARED = ("transformers", "tokenizers", "datasets", "accelerate", "openai", "submitit")
+SEAMS = '[transformers]\nimages = ["train", "eval"]\n"transformers:version" = []\n'
 AARCH64, X86 = "manylinux_2_28_aarch64", "manylinux_2_28_x86_64"
 
 
@@ -103,6 +104,7 @@ def spec(room: Path, train: list[str], evaluate: list[str] | None = None) -> Spe
     data["images"]["eval"]["requirements"] = [*common, *(train if evaluate is None else evaluate)]
     room.mkdir(exist_ok=True)
     (room / "images.toml").write_text(tomli_w.dumps(data))
+    (room / "seams.toml").write_text(SEAMS)
     found = load(room / "images.toml")
     render.write(found)
     return found

@@ -1,5 +1,6 @@
 """A run that is real but small: the corpus stage alone, as a submitit job."""
 
+import functools
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from launch import recipe, site
 from launch.cli import main
+from launch.preflight import stack
 from launch.run import Run, create
 from launch.watch import jobs
 
@@ -89,3 +91,12 @@ def slurm_run(tmp_path: Path, corpus_file: Path) -> Callable[..., Run]:
         return create(chosen, place, list(stages), ["why"], tmp_path / "runs")
 
     return make
+
+
+_look = functools.cache(stack.look)
+
+
+@pytest.fixture(autouse=True)
+def looked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor's look at this environment's packages costs half a minute: once for all tests."""
+    monkeypatch.setattr(stack, "look", _look)
