@@ -57,9 +57,13 @@ def of(recipe: Recipe, site: Site, stage: str) -> str:
     wants_vllm = stage == "evaluate" and recipe.table("eval")["backend"] == "vllm"
     if not wants_vllm or find_spec("vllm") is not None:
         return ""
+    return _there(serving(), VARIABLE if os.environ.get(VARIABLE) else "eval.backend = vllm")
+
+
+def serving() -> Path:
+    """Give the interpreter of the serve environment, whether or not it is there."""
     named = os.environ.get(VARIABLE)
-    python = (Path(named).expanduser() if named else OWN) / "bin" / "python"
-    return _there(python.absolute(), VARIABLE if named else "eval.backend = vllm")
+    return ((Path(named).expanduser() if named else OWN) / "bin" / "python").absolute()
 
 
 def _there(python: Path, where: str) -> str:

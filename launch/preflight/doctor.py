@@ -328,6 +328,7 @@ def run(site_name: str, nodes: int, as_json: bool, recipe: str | None = None) ->
     import click
 
     from launch import site as sites
+    from launch.cluster import interpreter
     from launch.words.options import emit
 
     site = sites.load(site_name)
@@ -345,6 +346,8 @@ def run(site_name: str, nodes: int, as_json: bool, recipe: str | None = None) ->
         now = time.time()
         checks += judge(site, 1, [probe([str(site.cache_path)])], (now, time.time()))
         checks += judge_seams("this environment", stack.look("train"))
+        if (python := interpreter.serving()).is_file():
+            checks += judge_seams("the serve environment", stack.look("eval", str(python)))
     if recipe:  # after the nodes were looked at: what is inside the image is known then
         checks += stacked(recipe, site)
     failed = sum(c.state == "fail" for c in checks)

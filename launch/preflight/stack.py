@@ -113,16 +113,17 @@ def _refused(one: Brought, recipe: Recipe, site: Site, state: str) -> KitError:
     )
 
 
-def look(image: str) -> list[dict[str, str]]:
-    """Look at the seams of an image's stack in this environment, in a process of its own.
+def look(image: str, python: str = sys.executable) -> list[dict[str, str]]:
+    """Look at the seams of an image's stack in an environment, in a process of its own.
 
     Args:
         image: whose seams.
+        python: the environment's interpreter; it needs nothing of the kit's.
 
     Raises:
         KitError: it gave no answer.
     """
-    words = [sys.executable, "-m", "containers.seams", "--image", image, "--json"]
+    words = [python, "-m", "containers.seams", "--image", image, "--json"]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=_LOOK_S, cwd=ROOT)
         found = parse(done.stdout)

@@ -3,7 +3,6 @@
 import ast
 import json
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +11,10 @@ from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from stacks import serve_python, the_lock_s
+
 from containers import seams
-from containers.lockfile import normal
 from containers.seams import Seam
 from containers.spec import ROOM, load
 
@@ -193,13 +194,6 @@ def test_a_list_that_says_something_unknown_is_refused(tmp_path: Path) -> None:
 
 
 # --- both real stacks -----------------------------------------------------------------------------
-#: Versions here that are not the lock's, and why that says nothing of the seam.
-OTHERWISE = {
-    "torch": "a build for CPUs has +cpu behind its version",
-    "mfo-kit": "mounted, not installed",
-}
-
-
 def look(python: str, image: str) -> list[dict[str, str]]:
     """Look at the seams of an image's packages in some environment, as the image itself does."""
     words = [python, str(ROOM / "seams.py"), "--image", image, "--json"]
@@ -215,31 +209,16 @@ def fitting(found: list[dict[str, str]], absent: set[str]) -> None:
     assert {one["package"] for one in found if one["state"] == "absent"} <= absent
 
 
-def versions(python: str, packages: set[str]) -> dict[str, str]:
-    """Ask an environment for its versions."""
-    code = (
-        "import importlib.metadata as m, json\n"
-        "print(json.dumps({d.metadata['Name']: d.version for d in m.distributions()}))"
-    )
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
-    found = {normal(name): version for name, version in json.loads(done.stdout).items()}
-    return {name: version for name, version in found.items() if name in packages}
-
-
-def the_lock_s(python: str, image: str) -> None:
-    """The packages at the seams have the lock's versions, so what fits here fits there."""
-    pins = seams.locked(ROOM / "locks" / image, platform.machine())
-    packages = {seam.package for seam in seams.of_image(LISTED, image)}
-    found = versions(python, packages)
-    plain = {name: version.partition("+")[0] for name, version in found.items()}
-    assert len(plain) > 8
-    assert {n: v for n, v in plain.items() if n not in OTHERWISE and v != pins[n]} == {}
-    assert plain["torch"] == pins["torch"]
-
-
 @pytest.mark.slow  # half a minute: importing Axolotl
 def test_the_training_stack_fits_in_the_lock_s_versions() -> None:
     pytest.importorskip("axolotl")
     the_lock_s(sys.executable, "train")
     # flash-attn needs nvcc; the others a person brings.
     fitting(look(sys.executable, "train"), {"flash-attn", "cut-cross-entropy", "xielu"})
+
+
+@pytest.mark.slow  # half a minute: importing vLLM
+def test_the_evaluation_stack_fits_in_the_lock_s_versions() -> None:
+    python = serve_python()
+    the_lock_s(python, "eval")
+    fitting(look(python, "eval"), set())
