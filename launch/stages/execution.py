@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from launch.errors import ACTIONABLE, KitError
 from launch.files import read_json, write_json
+from launch.stages import misfit
 from launch.stages.table import STAGES
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ def execute(run: Run, name: str) -> str:
         raise
     except Exception as error:
         traceback.print_exc()
+        if told := misfit.explain(error):
+            _write_failure(run, name, told.what, told.where, told.cause, told.fix)
+            print(told, flush=True)
+            raise told from error
         what = f"stage {name} ended with {type(error).__name__}: {error}"
         _write_failure(run, name, what, str(folder / "log"), "", f"mfo logs {run.name} {name}")
         raise
