@@ -76,7 +76,10 @@ class Average:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A row: one model's scores, averages and gains (points over the base)."""
+    """A row: one model's scores, averages and gains (points over the base).
+
+    ``weights`` is the digest of the shards that were scored, where the row belongs to them alone.
+    """
 
     name: str
     base: str | None
@@ -84,6 +87,7 @@ class ModelRow:
     averages: tuple[Average, ...] = ()
     gains: Mapping[str, float] = dataclasses.field(default_factory=dict)
     source: str = ""
+    weights: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

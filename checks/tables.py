@@ -13,6 +13,7 @@
     margin_why = "…"                   # why this margin; optional
     [models."Gemma-3-27B-MeditronFO"]
     base = "Gemma-3-27B-it"            # what gains are over, and "before" in a report
+    weights = "…"                      # digest of the shards whose row it is; optional
     medqa = 77.61                      # or { value = 77.61, pm = 1.17, seeds = [77.2, 78.0] }
     average = { value = 56.45, over = ["medqa", "…"], gain = 1.25 }   # or a list of such
     gains = { medqa = 1.41 }

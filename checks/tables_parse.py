@@ -35,7 +35,7 @@ _BENCHMARK = (
     "sha256",
     "source",
 )
-_MODEL = ("base", "average", "gain", "gains", "source")
+_MODEL = ("base", "average", "gain", "gains", "source", "weights")
 _SCORE = ("value", "pm", "seeds")
 _AVERAGE = ("value", "over", "pm", "gain", "name", "decimals", "source")
 _COMPARISON = (
@@ -159,6 +159,7 @@ class Parser:
             averages=tuple(averages),
             gains={k: self.required(gains, k, f"{place} gains", -100, 100) for k in gains},
             source=self.text(raw, "source", place),
+            weights=self.text(raw, "weights", place),
         )
 
     def score(self, value: object, place: str) -> Score:

@@ -31,7 +31,7 @@ class Wanted:
     Attributes:
         repo: where they are.
         revision: a commit, or a branch or tag, which is replaced by its commit when fetched.
-        patterns: which files; on GitHub, paths.
+        patterns: which files; GitHub is asked for a list only where one is no plain path.
         why: what they are for, in words.
         sha256: pinned hashes by path.
     """
@@ -149,8 +149,9 @@ def _plan(
     if one.repo.kind == "github":
         if not is_commit(one.revision):
             raise KitError(f"{one.repo.name} is pinned to {one.revision!r}, which is no commit")
-        known = store.record(one.repo, one.revision)["files"]
-        return [_part(one, one.revision, path, Remote(), known, mine) for path in one.patterns]
+        if not any(set(pattern) & set("*?[") for pattern in one.patterns):
+            known = store.record(one.repo, one.revision)["files"]
+            return [_part(one, one.revision, path, Remote(), known, mine) for path in one.patterns]
     commit = None if update and not is_commit(one.revision) else store.commit(
         one.repo, one.revision
     )  # fmt: skip

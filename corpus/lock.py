@@ -49,8 +49,8 @@ class Entry:
 
     @property
     def repo(self) -> Repo:
-        """The data set."""
-        return Repo("dataset", str(self.data["repository"]))
+        """Where it is."""
+        return Repo(str(self.data.get("kind", "dataset")), str(self.data["repository"]))
 
     @property
     def revision(self) -> str:

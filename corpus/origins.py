@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
@@ -151,6 +152,27 @@ class GitHub(Origin):
     kinds = ("github",)
     name = "github.com"
     address = "https://raw.githubusercontent.com"
+    api = "https://api.github.com"
+
+    def listing(self, repo: Repo, revision: str) -> Listing:
+        """Ask for a commit's tree: one request, which needs no account."""
+        import json
+        from urllib.error import URLError
+        from urllib.request import urlopen
+
+        address = f"{self.api}/repos/{repo.name}/git/trees/{revision}?recursive=1"
+        try:
+            with urlopen(address, timeout=SILENCE_S) as answer:  # noqa: S310
+                found = json.load(answer)
+            entries = [e for e in found["tree"] if e["type"] == "blob"]
+            files = {e["path"]: Remote(e["size"], git_sha1=e["sha"]) for e in entries}
+        except (URLError, TimeoutError, ConnectionError) as error:
+            raise UnreachableError(f"{address}: {_first_line(error)}") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnreachableError(f"{address} gave no tree: {error}") from None
+        if found.get("truncated"):
+            raise UnreachableError(f"{address} gave a part of the tree: it is too large")
+        return Listing(revision, files)
 
     def bring(self, repo: Repo, commit: str, path: str, store: Store, tick: Tick) -> None:
         """Download a file; they are small, so an unfinished one is begun anew."""
@@ -187,6 +209,8 @@ class Folder(Origin):
 
     def listing(self, repo: Repo, revision: str) -> Listing:
         """Walk a snapshot; the names of the blobs that its links lead to are their hashes."""
+        if repo.kind == "github":
+            return _tree(self._git(repo, revision), revision)
         commit, snapshot = self._snapshot(repo, revision)
         files = {}
         for path in sorted(p for p in snapshot.rglob("*") if p.is_file()):
@@ -251,6 +275,12 @@ class GitUrl(Origin):
         self.url = self.name = url.rstrip("/")
         self._one = Lock()
 
+    def listing(self, repo: Repo, revision: str) -> Listing:
+        """Fetch the commit into a folder that goes again, and read its tree."""
+        with TemporaryDirectory() as folder:
+            self._clone(repo, revision, Path(folder))
+            return _tree(Path(folder), revision)
+
     def bring(self, repo: Repo, commit: str, path: str, store: Store, tick: Tick) -> None:
         """Fetch the commit once, then read the file from it."""
         local = store.folder(repo) / "git"
@@ -289,6 +319,18 @@ def _git(folder: Path, *arguments: str) -> bytes | None:
     except OSError:
         return None
     return done.stdout if done.returncode == 0 else None
+
+
+def _tree(folder: Path, commit: str) -> Listing:
+    """List a commit's files, with their sizes and git's names for them."""
+    lines = (_git(folder, "ls-tree", "-r", "-l", "-z", commit) or b"").split(b"\0")
+    files = {}
+    for line in filter(None, lines):
+        about, _, path = line.decode("utf-8", "surrogateescape").partition("\t")
+        _, kind, sha1, size = about.split()
+        if kind == "blob":
+            files[path] = Remote(int(size), git_sha1=sha1)
+    return Listing(commit, files)
 
 
 def _from_git(folder: Path, repo: Repo, commit: str, path: str, store: Store, tick: Tick) -> None:

@@ -67,7 +67,8 @@ def prepare(
                         fix=f"fetch it again, or account for it in components.{source.name}.also "
                         f"of {spec}",
                     )
-                said.append(str(count))
+                left = counts.get("left_out", 0)
+                said.append(str(count) + (f"; {left:,} without an answer left out" if left else ""))
     except BaseException:
         half.unlink(missing_ok=True)
         raise
@@ -89,6 +90,9 @@ def _copy(
     bad: list[str] = []
     wrong = 0
     for place, raw in sources.read(source):
+        if raw is None:
+            counts["left_out"] += 1
+            continue
         counts["rows"] += 1
         try:
             row = normalise(raw)

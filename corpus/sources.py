@@ -6,8 +6,10 @@ A corpus file is TOML:
     repository = "ORG/NAME"      # a data set on the hub; leave it out for files beside this one
     revision = "COMMIT"
     tokens = 150000000           # optional, of the whole, as published
+    kind = "github"              # where the repository is one of GitHub's, with a commit
     [components.NAME]
     path = "data/NAME/train-*.parquet"   # .jsonl or .parquet, a pattern is allowed
+    reader = "medquad"           # for files of another form: one of corpus.medquad.READERS
     rows = 216546                # optional, checked (corpus.counts), with `note` and `also`
     sha256 = "…"                 # optional, checked; of several files: a table {path = "…"}
 
@@ -25,14 +27,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from corpus import counts
+from corpus import counts, medquad
 from corpus.errors import KitError
 from corpus.files import sha256_of
 from corpus.store import Repo, Store
 
 _KEYS = {
-    "corpus": ("repository", "revision", "licence", "tokens", "note"),
-    "components": ("path", "rows", "sha256", "licence", "note", "also"),
+    "corpus": ("repository", "kind", "revision", "licence", "tokens", "note"),
+    "components": ("path", "reader", "rows", "sha256", "licence", "note", "also"),
 }
 FETCH = "mfo fetch RECIPE"
 
@@ -86,7 +88,7 @@ def load(
             )
         patterns = [c["path"] for c in data["components"].values()]
         wanted = revision or about.get("revision", "main")
-        repo = Repo("dataset", about["repository"])
+        repo = Repo(about.get("kind", "dataset"), about["repository"])
         root = Store(cache).verified(repo, wanted, patterns, FETCH)
     out = []
     for name, component in data["components"].items():
@@ -145,6 +147,13 @@ def read_spec(spec: Path) -> dict[str, Any]:
     for name, component in components.items():
         if not isinstance(component.get("path"), str):
             raise KitError(f"component {name} has no path", where=str(spec))
+        reader = component.get("reader")
+        if reader is not None and reader not in medquad.READERS:
+            raise KitError(
+                f"component {name} has an unknown reader {reader!r}; "
+                f"known: {', '.join(medquad.READERS)}",
+                where=str(spec),
+            )
         counts.check(name, component, str(spec))
     return data
 
@@ -181,6 +190,8 @@ def count_rows(path: Path) -> int:
     Raises:
         KitError: a parquet file that is not whole.
     """
+    if path.suffix == ".xml":
+        return medquad.count(path)
     if path.suffix != ".parquet":
         with path.open("rb") as file:
             return sum(bool(line.strip()) for line in file)
@@ -196,9 +207,15 @@ def count_rows(path: Path) -> int:
 def read(source: Source) -> Iterator[tuple[str, object]]:
     """Give (place, raw row) for each row of a component, a file at a time, in file order.
 
+    A row is None where a reader found one that holds nothing to train on, such as a question
+    without an answer: it is left out, and counted.
+
     Raises:
-        KitError: broken JSON or UTF-8, naming the line.
+        KitError: broken JSON, UTF-8 or XML, naming the place.
     """
+    if "reader" in source.about:
+        yield from medquad.read(source.about["reader"], source.files)
+        return
     for path in source.files:
         yield from _read_parquet(path) if path.suffix == ".parquet" else _read_jsonl(path)
 

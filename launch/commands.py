@@ -31,7 +31,7 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
     """
     from launch import run as run_folder
     from launch import site as sites
-    from launch.preflight import choices, opened, plan, stack
+    from launch.preflight import choices, numbers, opened, plan, stack
     from launch.preflight.wanted import freeze, look
     from launch.slurm_commands import shaped
 
@@ -40,6 +40,8 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
     recipe, decisions = choices.resolve(
         recipe_name, [parse_setting(s) for s in settings], **shorthands
     )
+    recipe, measured = numbers.settle(recipe, site)
+    decisions += measured
     if dry:
         recipe, said = look(recipe, site, choices.FULL)
         decisions += [
@@ -69,8 +71,9 @@ def run(recipe_name: str, site_name: str, settings: tuple[str, ...], shorthands:
             one, why = choices.resolve(
                 recipe_name, [parse_setting(s) for s in settings], **{**shorthands, "seed": seed}
             )
+            one, measured = numbers.settle(one, site)
             one, tied = freeze(one, site, choices.FULL)
-            why += [*tied, *choices.decide(one, site, choices.FULL)]
+            why += [*measured, *tied, *choices.decide(one, site, choices.FULL)]
             return run_folder.create(one, site, choices.FULL, why, runs.resolve())
 
         first = int(recipe.table("train").get("seed", 0))

@@ -48,9 +48,12 @@ def comparisons(recipe: Recipe) -> list[str]:
     return [n for n in recipe.table("eval")["benchmarks"] if kinds.kind(n) == kinds.PAIRS]
 
 
-def own_files(recipe: Recipe) -> list[str]:
-    """The benchmarks whose file the recipe itself names (judge.vignettes)."""
-    return comparisons(recipe) if recipe.table("judge").get("vignettes") else []
+def own_files(recipe: Recipe) -> dict[str, Path]:
+    """The files that the recipe itself names, by benchmark: judge.vignettes and judge.rubric."""
+    table = recipe.table("judge")
+    given = {n: table.get("vignettes") for n in comparisons(recipe)}
+    given |= {n: table.get("rubric") for n in judged(recipe) if kinds.kind(n) == kinds.RUBRIC}
+    return {name: Path(path) for name, path in given.items() if path}
 
 
 def left_out(recipe: Recipe) -> list[str]:

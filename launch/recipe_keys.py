@@ -25,7 +25,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "revision": str,
     },
     "shape": {"global_batch": int, "gpus": int},
-    "envelope": {"rise": float, "ceilings": list, "window": int},
+    "envelope": {"rise": float, "ceilings": list, "window": int, "bands": str},
     "eval": {
         "harness": str,
         "benchmarks": list,
@@ -61,6 +61,7 @@ SCHEMA: dict[str, dict[str, type]] = {
         "grader_prompt": str,
         "pairs_prompt": str,
         "vignettes": str,
+        "rubric": str,
         "canary": str,
         "canary_margin": float,
         "base_url": str,
@@ -76,9 +77,9 @@ SCHEMA: dict[str, dict[str, type]] = {
 }
 #: Values that name a file or folder; a relative one is relative to the recipe that wrote it.
 PATHS = ("model.shape", "model.config", "model.chat_template", "model.tokenizer_texts",
-         "model.weights",
+         "model.weights", "envelope.bands",
          "corpus.sources", "eval.benchmark_files", "judge.grader_prompt", "judge.pairs_prompt",
-         "judge.vignettes", "judge.canary", "judge.script", "train.config")  # fmt: skip
+         "judge.vignettes", "judge.rubric", "judge.canary", "judge.script", "train.config")  # fmt: skip
 #: Keys of a recipe's file beside its tables, and their type.
 HEAD: dict[str, type] = {
     "title": str,

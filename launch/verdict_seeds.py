@@ -67,7 +67,7 @@ def derive(
     verdict = decide(
         items=items,
         table=table,
-        **judge.changed(judge.case(first), asked),
+        **judge.changed(judge.case(first, asked), asked),
         base_items=judge.base_items(first, table),
         provenance=origin,
     )

@@ -119,7 +119,7 @@ def _follow(run: Run, stage: str, attempt: Attempt) -> str:
 
     env = {
         **os.environ,
-        **train.environment(run.recipe, run.path),
+        **train.environment(run.recipe, run.path, run.facts("corpus").get("sha256")),
         **attempts.variables(folder, run.site),
     }
     command = attempts.torchrun(run.site, Path(meeting["config"]), folder, meeting)

@@ -78,7 +78,8 @@ def _without_vignettes(recipe: Recipe, decisions: list[str]) -> tuple[Recipe, li
 
 def _other_benchmarks(recipe: Recipe, folder: Path) -> tuple[list[tuple[str, Any]], list[str]]:
     found = kinds.find_benchmarks(folder)
-    wanted = [n for n in recipe.table("eval")["benchmarks"] if n in found]
+    own = judging.own_files(recipe)
+    wanted = [n for n in recipe.table("eval")["benchmarks"] if n in {**found, **own}]
     # A stand-in for a judge knows the recipe's own items alone.
     deaf = [n for n in wanted if kinds.kind(n) in kinds.JUDGED and recipe.table("judge")["script"]]
     wanted = [n for n in wanted if n not in deaf]
@@ -99,7 +100,7 @@ def _other_benchmarks(recipe: Recipe, folder: Path) -> tuple[list[tuple[str, Any
                    "knows its own items alone; another: --set judge.script= --set judge.base_url=URL")  # fmt: skip  # noqa: E501
     root = recipes.load(recipe.lineage[0]).table("published")
     own = recipe.table("published")
-    if root != own:
+    if root != own and recipe.table("eval")["benchmark_files"] != "hub":
         # The recipe's own table was measured on its own items: it says nothing about these.
         chosen += [(f"published.{k}", v) for k, v in root.items()]
         why.append(
@@ -166,6 +167,9 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
             words += [f"is above {top:g} after step {step}" for step, top in box.ceilings]
             out.append(f"envelope: training stops where its loss {' or '.join(words)} (median of "
                        f"{box.window} steps), as the recipe says")  # fmt: skip
+        if box.bands:
+            where = Path(recipe.table("envelope")["bands"])
+            out.append(f"loss bands: {envelope.words(box.bands, where)}")
         if site.scheduler == "slurm":
             out.append(
                 f"checkpoints: every {train.get('save_steps')} steps, and at the latest after a "

@@ -6,12 +6,15 @@ Weights are data: nothing that a download brings is executed, and only safetenso
 from __future__ import annotations
 
 import fcntl
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from launch.errors import KitError
 from launch.files import digest, sha256_file
+from launch.preflight.dims import has_template
 from launch.preflight.hub import MODEL_FILES, fetch_command, only_safetensors
 from launch.recipe import Recipe
 from launch.run import versions
@@ -38,10 +41,12 @@ def base_model_identity(recipe: Recipe) -> dict[str, Any]:
             "packages": {k: v for k, v in versions().items() if k in _BUILDERS},
         }
     if model.get("source") == "hub":
+        given = model.get("chat_template")
+        turns = {"chat_template": sha256_file(_there(Path(given)))} if given else {}
         local = Path(str(model["base"])).expanduser()
         if local.is_dir():
-            return {"source": "folder", "files": _hashes(local)}
-        return {"source": "hub", "base": model["base"], "revision": model["revision"]}
+            return {"source": "folder", "files": _hashes(local), **turns}
+        return {"source": "hub", "base": model["base"], "revision": model["revision"], **turns}
     raise KitError(f"model.source is {model.get('source')!r}; known: {', '.join(_SOURCES)}")
 
 
@@ -69,6 +74,15 @@ def base_model_path(recipe: Recipe, site: Site) -> Path | str:
         name = f"{recipe.name}-{digest(base_model_identity(recipe))[:16]}"
         return site.cache_path / "models" / name
     local = Path(str(model["base"])).expanduser()
+    if local.is_file():
+        raise KitError(
+            "model.base is a file, and a model is a folder", where=str(local),
+            cause="GGUF holds quantised weights, which are not trained on"
+            if local.suffix == ".gguf" else "",
+            fix="a folder with config.json, tokenizer and safetensors"
+            + ("; python -m bench.real_weights makes one of a small GGUF"
+               if local.suffix == ".gguf" else ""),
+        )  # fmt: skip
     return local.resolve() if local.is_dir() else str(model["base"])
 
 
@@ -82,7 +96,37 @@ def base_model(recipe: Recipe, site: Site) -> Path:
     if recipe.table("model").get("source") == "random":
         return _build(recipe, Path(place))
     folder = place if isinstance(place, Path) else _from_hub(recipe, site)
-    return only_safetensors(folder, "base model")
+    folder = only_safetensors(folder, "base model")
+    turns = recipe.table("model").get("chat_template")
+    if not turns or has_template(folder):
+        return folder
+    return _with_template(recipe, folder, Path(turns), site.cache_path / "models")
+
+
+def _with_template(recipe: Recipe, folder: Path, turns: Path, models: Path) -> Path:
+    """Give a folder with the base model's files and the recipe's way to write turns.
+
+    A pretrained base was never taught turns and has no chat template; what trains and what scores
+    it must yet write them alike.
+    """
+    out = models / f"{recipe.name}-{digest(base_model_identity(recipe))[:16]}"
+    if out.is_dir():
+        return out
+    models.mkdir(parents=True, exist_ok=True)
+    half = Path(tempfile.mkdtemp(prefix=".half-", dir=models))
+    try:
+        for path in sorted(p for p in folder.iterdir() if p.is_file()):
+            (half / path.name).symlink_to(path.resolve())
+        shutil.copyfile(_there(turns), half / "chat_template.jinja")
+        try:
+            half.rename(out)
+        except OSError:  # another run was first: its folder is as good
+            if not out.is_dir():
+                raise
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+    print(f"chat template: {turns.name}, as the base model has none", flush=True)
+    return out
 
 
 def _from_hub(recipe: Recipe, site: Site) -> Path:

@@ -227,13 +227,17 @@ def guard(recipe: Recipe, site: Site, *, ignore: bool = False) -> list[str]:
         if site.hardware:
             raise
         return [f"memory: not planned, {error.what}; {error.fix}"]
+    try:
+        model = dims.of(recipe)
+    except KitError as error:  # a model that is trained all the same, as far as anyone knows
+        return [f"memory: not planned, {error.what}: {error.cause or error.fix}"]
     train, batch = recipe.table("train"), int(recipe.table("shape")["global_batch"])
     micro = int(train["micro_batch_size"])
     one = setup(
         train, ranks=site.world_size, micro=micro,
         accumulation=max(1, batch // (site.world_size * micro)),
     )  # fmt: skip
-    needs = memory(dims.of(recipe), one)
+    needs = memory(model, one)
     said = (
         f"{needs.gib.low:.0f} to {needs.gib.high:.0f} GiB a GPU are planned, {place.title} has "
         f"{place.memory_gib:g}"

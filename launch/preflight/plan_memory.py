@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from launch.errors import KitError
-from launch.preflight.dims import Dims
+from launch.preflight.dims import MEASURED_AS, Dims
 from launch.preflight.plan_assume import Range, assumed, table
 
 GIB = 2**30
@@ -125,9 +125,12 @@ def scatter_each(train: Mapping[str, Any]) -> bool:
 
 
 def layer_bytes(dims: Dims, one: Setup) -> float:
-    """Give the bytes at the peak of one layer's recomputation and backward pass."""
+    """Give the bytes at the peak of one layer's recomputation and backward pass.
+
+    Of a type that was not measured: the most that any measured one needs.
+    """
     fitted = table()["parts" if one.parts else "layer"]["bf16" if one.compute == 2 else "fp32"]
-    h, i, q, kv = fitted[dims.kind]
+    h, i, q, kv = fitted.get(MEASURED_AS.get(dims.kind, dims.kind)) or map(max, *fitted.values())
     channels = (
         h * dims.hidden + i * dims.intermediate
         + q * dims.heads * dims.head_dim + kv * dims.kv_heads * dims.head_dim

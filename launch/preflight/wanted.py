@@ -128,7 +128,8 @@ def benchmark_entries(recipe: Recipe) -> dict[str, Entry]:
     """
     known = {entry.name: entry for entry in entries(BENCHMARKS)}
     # The vignettes of comparisons are published nowhere: a recipe names a file of its own.
-    names = [n for n in recipe.table("eval")["benchmarks"] if kinds.kind(n) != kinds.PAIRS]
+    names = [n for n in recipe.table("eval")["benchmarks"]
+             if kinds.kind(n) != kinds.PAIRS and n not in judging.own_files(recipe)]  # fmt: skip
     for name in names:
         if name not in known:
             raise KitError(

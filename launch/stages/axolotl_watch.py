@@ -177,10 +177,10 @@ def stop_if_outside(guard: envelope.Guard | None, step: int, logs: dict[str, Any
         raise KitError(
             f"the loss left the recipe's envelope at step {step}: {words}",
             where="training",
-            cause="a learning rate that is too high, other data than the recipe's, or a broken "
-            "kernel; or an envelope that is too narrow for this run",
+            cause="a learning rate that is too high, other rows, turns or tokenizer than the "
+            "recipe's, or a broken kernel; or an envelope that is too narrow for this run",
             fix="look at the curve (mfo report), then a lower train.learning_rate, or a wider "
-            "envelope: --set envelope.rise=…",
+            "envelope: --set envelope.rise=…, --set envelope.bands= (none)",
         )
 
 

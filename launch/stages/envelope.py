@@ -4,6 +4,13 @@
     rise = 1.5                  # times the loss at the beginning
     ceilings = [[200, 1.8]]     # from step 200 on, at most 1.8
     window = 8                  # steps whose median is looked at
+    bands = "loss.json"         # where right runs lie at each step, measured (bench/loss_bands.py)
+
+A band is narrow, so that a wrong run is stopped in its first minutes. It belongs to the rows that it was measured on; on others it is not held,
+unless `--set envelope.bands=FILE` says so. Its file:
+
+    {"window": 3, "corpus": "sha256 of train.jsonl", "made": "how", "seeds": [42, …],
+     "steps": [[1, 2.1, 2.6], …]}    step, lowest and highest median of the last `window` losses
 
 A single bad batch is not a run that goes wrong, so medians are compared, never one step's loss.
 Standard library only: it runs inside each training rank, after every logged step.
@@ -11,16 +18,35 @@ Standard library only: it runs inside each training rank, after every logged ste
 
 from __future__ import annotations
 
+import json
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from launch.errors import KitError
 
 VARIABLE = "MFO_ENVELOPE"
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Where the losses of right runs lie.
+
+    Attributes:
+        steps: lowest and highest by step; steps that are not named are not held.
+        window: steps of the median that they bound; fewer at a run's beginning.
+        corpus: sha256 of the rows that they were measured on.
+        seeds: of the runs that they were measured with.
+    """
+
+    steps: Mapping[int, tuple[float, float]]
+    window: int
+    corpus: str = ""
+    seeds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -31,11 +57,13 @@ class Envelope:
         rise: the median loss of the last steps over that of the first; 0: not looked at.
         ceilings: pairs (step, loss): from that step on the median is at most this.
         window: steps of a median.
+        bands: where right runs lie; None where nobody measured that.
     """
 
     rise: float = 0.0
     ceilings: tuple[tuple[int, float], ...] = ()
     window: int = 8
+    bands: Bands | None = None
 
 
 def parse(table: Mapping[str, Any], where: str = "envelope") -> Envelope:
@@ -58,7 +86,80 @@ def parse(table: Mapping[str, Any], where: str = "envelope") -> Envelope:
             raise KitError(f"envelope.ceilings holds {pair!r}; it takes pairs [step, loss]",
                            where=where, fix="ceilings = [[200, 1.8]]")  # fmt: skip
         ceilings.append((int(pair[0]), float(pair[1])))
-    return Envelope(rise, tuple(sorted(ceilings)), window)
+    given = table.get("bands") or None
+    bands = (
+        read_bands(Path(given)) if isinstance(given, str) else given and parse_bands(given, where)
+    )
+    return Envelope(rise, tuple(sorted(ceilings)), window, bands)
+
+
+def read_bands(path: Path) -> Bands:
+    """Read a file of bands.
+
+    Raises:
+        KitError: it is missing, or no such file.
+    """
+    return parse_bands(_load(path), str(path))
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise KitError(
+            f"the loss bands cannot be read: {error}", where=str(path),
+            fix="python -m bench.loss_bands makes them; without: --set envelope.bands=",
+        ) from None  # fmt: skip
+
+
+def parse_bands(given: Any, where: str) -> Bands:
+    """Check bands as they stand in their file.
+
+    Raises:
+        KitError: a key is missing, or a band is none.
+    """
+    try:
+        steps = {int(s): (float(low), float(high)) for s, low, high in given["steps"]}
+        window, seeds = int(given["window"]), tuple(map(int, given.get("seeds", [])))
+        if window < 1 or not steps or not all(0 <= a < b < math.inf for a, b in steps.values()):
+            raise ValueError("a band goes from a loss to a higher one, and a window has a step")
+        return Bands(steps, window, str(given.get("corpus", "")), seeds)
+    except (KeyError, TypeError, ValueError) as error:
+        raise KitError(
+            f"these are no loss bands: {type(error).__name__}: {error}",
+            where=where,
+            fix="see the head of launch/stages/envelope.py",
+        ) from None
+
+
+def for_ranks(
+    table: Mapping[str, Any], *, corpus: str | None, asked: bool
+) -> tuple[dict[str, Any], str]:
+    """Give the table with what its file holds, as training ranks get it, and what is said of it.
+
+    Args:
+        table: the recipe's.
+        corpus: sha256 of the rows that will be trained on; None where that is not known yet.
+        asked: whether the user named the bands, whatever the rows.
+    """
+    out = {k: v for k, v in table.items() if k != "bands"}
+    if not table.get("bands"):
+        return out, ""
+    path = Path(str(table["bands"]))
+    found = read_bands(path)
+    if corpus is not None and found.corpus and found.corpus != corpus and not asked:
+        said = f"loss bands: not held, they were measured on other rows ({path.name}); to hold them"
+        return out, f"{said} all the same: --set envelope.bands={path}"
+    return {**out, "bands": _load(path)}, f"loss bands: {words(found, path)}"
+
+
+def words(bands: Bands, path: Path) -> str:
+    """Say what bands are held, for people."""
+    last = max(bands.steps)
+    return (
+        f"to step {last} training stops where its loss leaves the band of {len(bands.seeds)} "
+        f"right runs ({path.parent.name}/{path.name}; median of {bands.window} steps)"
+    )
 
 
 class Guard:
@@ -72,7 +173,8 @@ class Guard:
     def __init__(self, envelope: Envelope, before: Iterable[tuple[int, float]] = ()) -> None:
         self.envelope = envelope
         self.first: list[float] = []
-        self.last: deque[float] = deque(maxlen=envelope.window)
+        most = max(envelope.window, envelope.bands.window if envelope.bands else 1)
+        self.last: deque[float] = deque(maxlen=most)
         for step, loss in before:
             self._note(step, loss)
 
@@ -85,9 +187,11 @@ class Guard:
         """Take one step's loss; say in words how the last steps left the envelope, else None."""
         self._note(step, loss)
         box = self.envelope
+        if box.bands and (words := self._outside_band(box.bands, step)):
+            return words
         if len(self.last) < box.window:
             return None
-        now = median(self.last)
+        now = self._median(box.window)
         bound = min((top for begins, top in box.ceilings if step >= begins), default=math.inf)
         if now > bound:
             return f"the median loss of the last {box.window} steps is {now:.4g}, above {bound:.4g}"
@@ -97,3 +201,19 @@ class Guard:
                 return (f"the median loss of the last {box.window} steps is {now:.4g}, "
                         f"{now / began:.2g} times the {began:.4g} of the first")  # fmt: skip
         return None
+
+    def _median(self, window: int) -> float:
+        return median(list(self.last)[-window:])
+
+    def _outside_band(self, bands: Bands, step: int) -> str | None:
+        if step not in bands.steps:
+            return None
+        low, high = bands.steps[step]
+        now, count = self._median(bands.window), min(bands.window, len(self.last))
+        if low <= now <= high:
+            return None
+        which = "loss" if count == 1 else f"median loss of the last {count} steps"
+        return (
+            f"the {which} is {now:.4g}; of right runs ({len(bands.seeds)} seeds) it lies between "
+            f"{low:.4g} and {high:.4g} there"
+        )

@@ -17,7 +17,7 @@ from launch.stages import graders, judged
 
 #: Keys of [judge] that say where something lies and not what it is.
 PLACES = ("grader_prompt", "pairs_prompt", "canary", "script", "vignettes", "concurrency",
-          "medgemma", "medgemma_revision")  # fmt: skip
+          "rubric", "medgemma", "medgemma_revision")  # fmt: skip
 
 if TYPE_CHECKING:
     from launch.recipe import Recipe
@@ -31,7 +31,7 @@ def benchmark_files(recipe: Recipe) -> dict[str, Path]:
         KitError: the recipe's benchmarks are not in the folder, or no folder is given.
     """
     table = recipe.table("eval")
-    given = {n: Path(recipe.table("judge")["vignettes"]) for n in judging.own_files(recipe)}
+    given = judging.own_files(recipe)
     wanted = [name for name in table["benchmarks"] if name not in given]
     folder = str(table["benchmark_files"])
     if not wanted:
@@ -68,10 +68,19 @@ def weights_digest(run: Run) -> str:
     given = run.recipe.table("model").get("weights")
     if not given:
         return str(run.facts("train").get("weights"))
-    shards = sorted(Path(given).glob("*.safetensors"))
+    return shards_digest(Path(given))
+
+
+def shards_digest(folder: Path) -> str:
+    """Give the digest of a model folder's shards.
+
+    Raises:
+        KitError: it has none.
+    """
+    shards = sorted(folder.glob("*.safetensors"))
     if not shards:
         raise KitError(
-            "there are no safetensors weights here", where=given,
+            "there are no safetensors weights here", where=str(folder),
             cause="not a model folder, or pickled weights, which are not loaded",
             fix="mfo verify FOLDER with a folder that from_pretrained loads",
         )  # fmt: skip
@@ -179,7 +188,10 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
                 summary[which] = {n: one[n] for n in names if n in one}
     write_json(folder / "summary.json", summary)
     files[folder / "summary.json"] = None
-    return files, {"summary": summary["trained"]}
+    facts = {"summary": summary["trained"], "weights": weights_digest(run)}
+    if run.recipe.table("eval")["base"]:
+        facts["base_weights"] = shards_digest(fetch.base_model(run.recipe, run.site))
+    return files, facts
 
 
 def _same_environment(run: Run) -> None:

@@ -58,15 +58,43 @@ def derive(run: Run, changes: Mapping[str, Any] | None = None) -> dict[str, Any]
     return judge(
         items=items(run, table),
         table=table,
-        **changed(case(run), asked),
+        **changed(case(run, asked), asked),
         base_items=base_items(run, table),
         loss=loss(run),
         provenance=provenance(run),
     )
 
 
-def case(run: Run) -> dict[str, Any]:
-    """Give what decides the verdict beside the items and the table, as plain JSON."""
+def unlike(run: Run, table: Table, model: str) -> str:
+    """Say that the table's values belong to other weights than this run's; "" where they do not.
+
+    A table that the kit measured itself names the weights that it measured: a row's own, or those
+    of the base that its model was trained from.
+    """
+    row = table.model(model)
+    facts = run.facts("evaluate")
+    if run.recipe.table("model").get("weights"):
+        wanted, here = row.weights, facts.get("weights")
+    else:
+        wanted = table.models[row.base].weights if row.base else ""
+        here = facts.get("base_weights")
+    if not wanted or here == wanted:
+        return ""
+    return (
+        f"No reference for these weights: the values of {table.name} were measured on others "
+        f"(digest {wanted[:12]}, here {str(here)[:12]}). python -m bench.real_weights makes those."
+    )
+
+
+def case(run: Run, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Give what decides the verdict beside the items and the table, as plain JSON.
+
+    Args:
+        run: its items are scored.
+        asked: as `derive` takes it: another table or model decides whose weights are meant.
+    """
+    from checks.tables import load_table
+
     published, table = run.recipe.table("published"), run.recipe.table("eval")
     summary = read_json(run.folder("evaluate") / "summary.json") or {}
     why = f"eval.limit={table['limit']}" if table["limit"] else ""
@@ -74,6 +102,10 @@ def case(run: Run) -> dict[str, Any]:
         name: {**{k: one[k] for k in ("items", "of", "sha256", "problem") if k in one}, "why": why}
         for name, one in summary.get("trained", {}).items()
     }
+    asked = asked or {}
+    reference = load_table(asked.get("published") or published["table"])
+    if problem := unlike(run, reference, asked.get("model") or published["model"]):
+        planned = {name: {**one, "problem": problem} for name, one in planned.items()}
     return {
         "model": published["model"],
         "benchmarks": list(table["benchmarks"]),

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ PLUGINS = ["launch.stages.axolotl_watch.WatchPlugin", "launch.stages.axolotl_cpu
 #: Axolotl's keys that say where things are; they are the run's, not the recipe's.
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "config.json",
                    "generation_config.json", "*processor_config.json")  # fmt: skip
+#: How safetensors and configurations call a dtype.
+DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 #: Bytes below which a safetensors file holds a header and no weights.
 _EMPTY = 4096
 
@@ -74,6 +77,9 @@ def axolotl_config(
     config["gradient_accumulation_steps"] = accumulation(recipe, site)
     config["dataset_prepared_path"] = str(folder / "prepared")
     config["output_dir"] = str(folder / "output")
+    sharding = config.get("fsdp_config")
+    if sharding and "transformer_layer_cls_to_wrap" not in sharding:
+        sharding["transformer_layer_cls_to_wrap"] = dims.of(recipe).wrap
     config["plugins"] = [*config.get("plugins", []), *PLUGINS]
     config.update(tracking.axolotl_keys(recipe.name, name))
     return config
@@ -92,13 +98,22 @@ def command(site: Site, config: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def environment(recipe: Recipe, run_path: Path) -> dict[str, str]:
-    """What Axolotl, its libraries and its plugins need to hear, beside the site's environment."""
+def environment(recipe: Recipe, run_path: Path, corpus: str | None = None) -> dict[str, str]:
+    """What Axolotl, its libraries and its plugins need to hear, beside the site's environment.
+
+    Args:
+        recipe: that is trained.
+        run_path: the run's folder.
+        corpus: sha256 of the rows, where they are prepared: loss bands belong to theirs.
+    """
+    box, _ = envelope.for_ranks(
+        recipe.table("envelope"), corpus=corpus, asked="envelope.bands" in recipe.settings
+    )
     return {
         "AXOLOTL_DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",  # everything was fetched before: no stage waits for a network
         "MFO_PROGRESS_DIR": str(run_path / "train"),
-        envelope.VARIABLE: json.dumps(recipe.table("envelope")),
+        envelope.VARIABLE: json.dumps(box),
         # DeepSpeed otherwise looks for a GPU's libraries first, and may find some that do not work.
         **({} if recipe.table("shape")["gpus"] else {"DS_ACCELERATOR": "cpu"}),
         **tracking.environment(run_path),
@@ -135,7 +150,16 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     )  # fmt: skip
     file = folder / "axolotl.yaml"
     write_text(file, to_yaml(config))
-    env = {**os.environ, **environment(run.recipe, run.path), **attempt.variables(folder, run.site)}
+    rows_sha = run.facts("corpus").get("sha256")
+    asked = "envelope.bands" in run.recipe.settings
+    _, held = envelope.for_ranks(run.recipe.table("envelope"), corpus=rows_sha, asked=asked)
+    if held:
+        print(held, flush=True)
+    env = {
+        **os.environ,
+        **environment(run.recipe, run.path, rows_sha),
+        **attempt.variables(folder, run.site),
+    }
     # On Slurm every node runs a torchrun of its own; this process is node 0's.
     meeting = attempt.publish(folder, file, _step(last))
     here = attempt.torchrun(run.site, file, folder, meeting) if meeting else command(run.site, file)
@@ -177,9 +201,32 @@ def _merge(run: Run, config: Path, base: Path, env: dict[str, str]) -> Path:
         for source in (base, folder / "output"):
             for path in source.glob(pattern):
                 shutil.copyfile(path, merged / path.name)
+    say_dtype(merged)
     shutil.rmtree(model, ignore_errors=True)
     merged.rename(model)
     return model
+
+
+def say_dtype(folder: Path) -> None:
+    """Make a folder's config.json name the dtype that its weights have.
+
+    Axolotl 0.19.0, cli/merge_sharded_fsdp_weights.py casts what it merges to bfloat16, while the
+    configuration still says what was trained in: who loads by it would take twice the memory. (It
+    also writes a tied head a second time. That stays: the weights' hash would be another one.)
+    """
+    shards, file = sorted(folder.glob("*.safetensors")), folder / "config.json"
+    if not shards or not file.is_file():
+        return
+    with shards[0].open("rb") as data:
+        header = json.loads(data.read(int.from_bytes(data.read(8), "little")))
+    kinds = Counter(one["dtype"] for name, one in header.items() if name != "__metadata__")
+    dtype = DTYPES.get(kinds.most_common(1)[0][0]) if kinds else None
+    config = json.loads(file.read_text(encoding="utf-8"))
+    for table in (config, *(v for v in config.values() if isinstance(v, dict))):
+        for key in ("dtype", "torch_dtype"):
+            if dtype and table.get(key) not in (None, dtype):
+                table[key] = dtype
+    write_text(file, json.dumps(config, indent=2) + "\n")
 
 
 def _gathered(output: Path, merged: Path) -> None:
