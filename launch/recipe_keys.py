@@ -79,7 +79,8 @@ SCHEMA: dict[str, dict[str, type]] = {
 PATHS = ("model.shape", "model.config", "model.chat_template", "model.tokenizer_texts",
          "model.weights", "envelope.bands",
          "corpus.sources", "eval.benchmark_files", "judge.grader_prompt", "judge.pairs_prompt",
-         "judge.vignettes", "judge.rubric", "judge.canary", "judge.script", "train.config")  # fmt: skip
+         "judge.vignettes", "judge.rubric", "judge.canary", "judge.script",
+         "train.config")  # fmt: skip
 #: Keys of a recipe's file beside its tables, and their type.
 HEAD: dict[str, type] = {
     "title": str,

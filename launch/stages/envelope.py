@@ -6,8 +6,8 @@
     window = 8                  # steps whose median is looked at
     bands = "loss.json"         # where right runs lie at each step, measured (bench/loss_bands.py)
 
-A band is narrow, so that a wrong run is stopped in its first minutes. It belongs to the rows that it was measured on; on others it is not held,
-unless `--set envelope.bands=FILE` says so. Its file:
+A band is narrower, so that a wrong run is stopped in its first minutes. It belongs to the rows that
+it was measured on; on others it is not held, unless `--set envelope.bands=FILE` says so. Its file:
 
     {"window": 3, "corpus": "sha256 of train.jsonl", "made": "how", "seeds": [42, …],
      "steps": [[1, 2.1, 2.6], …]}    step, lowest and highest median of the last `window` losses

@@ -1,6 +1,8 @@
 """A run whose loss goes wrong is stopped; one that merely learns is never."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -8,7 +10,8 @@ from hypothesis import strategies as st
 
 from launch import recipe
 from launch.errors import KitError
-from launch.stages.envelope import Envelope, Guard, parse
+from launch.stages import envelope
+from launch.stages.envelope import Bands, Envelope, Guard, parse
 
 
 def walk(guard: Guard, losses: list[float], start: int = 1) -> int | None:
@@ -78,3 +81,56 @@ def test_the_recipe_has_one_and_set_changes_it() -> None:
     assert parse(wider.table("envelope")).rise == 3
     with pytest.raises(KitError, match="a number"):
         recipe.with_settings(gemma, [("envelope.rise", "high")])
+
+
+# --- bands -------------------------------------------------------------------------------------
+
+BANDS = {"window": 3, "corpus": "abc", "seeds": [42, 1], "steps": [[1, 2.0, 3.0], [2, 1.9, 2.9],
+         [3, 1.8, 2.8], [4, 1.7, 2.7]]}  # fmt: skip
+
+
+def test_a_wrong_first_step_is_stopped_at_once_with_step_value_and_band() -> None:
+    guard = Guard(parse({"bands": BANDS}))
+    words = guard.outside(1, 7.5)
+    assert words == "the loss is 7.5; of right runs (2 seeds) it lies between 2 and 3 there"
+
+
+def test_a_loss_below_its_band_is_as_wrong_as_one_above() -> None:
+    assert walk(Guard(parse({"bands": BANDS})), [0.4]) == 1
+
+
+def test_within_the_band_one_bad_batch_is_borne_and_two_are_not() -> None:
+    assert walk(Guard(parse({"bands": BANDS})), [2.5, 2.4, 9.0, 2.2, 99.0]) is None
+    assert walk(Guard(parse({"bands": BANDS})), [2.5, 2.4, 9.0, 9.0]) == 4
+
+
+def test_a_resumed_run_is_held_as_if_it_had_not_stopped() -> None:
+    guard = Guard(parse({"bands": BANDS}), [(1, 2.5), (2, 2.4), (3, 9.0)])
+    words = guard.outside(4, 9.0)
+    assert words
+    assert "median loss of the last 3 steps is 9" in words
+
+
+def test_bands_belong_to_their_rows_unless_they_are_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "loss.json"
+    file.write_text(json.dumps(BANDS))
+    table = {"rise": 1.5, "bands": str(file)}
+    held, said = envelope.for_ranks(table, corpus="abc", asked=False)
+    assert parse(held).bands == Bands({s: (a, b) for s, a, b in BANDS["steps"]}, 3, "abc", (42, 1))
+    assert "to step 4" in said
+    held, said = envelope.for_ranks(table, corpus="other", asked=False)
+    assert parse(held).bands is None
+    assert "other rows" in said
+    held, _ = envelope.for_ranks(table, corpus="other", asked=True)
+    assert parse(held).bands is not None
+    assert parse(held).rise == 1.5, "what else the envelope says is held in any case"
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"window": 1, "steps": [[1, 3, 2]]}',
+                                  '{"window": 0, "steps": [[1, 2, 3]]}'])  # fmt: skip
+def test_a_file_that_holds_no_bands_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "loss.json"
+    file.write_text(text)
+    with pytest.raises(KitError, match="loss bands") as error:
+        parse({"bands": str(file)})
+    assert error.value.where == str(file)
