@@ -7,6 +7,9 @@ last few losses is taken, as envelope.Guard takes it; its mean over the runs is 
 width is one number for the whole curve: WIDTH standard deviations of a further run, by the spread
 between the runs, pooled over all steps (a few seeds say little about a single step). A run that is
 left out must lie within the band that the others give; how far it comes to its edge is printed.
+
+Of one run alone the middle is a straight line through its medians, and the spread is theirs about
+it: batches differ within a run as between runs, since another seed is another order of rows.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import argparse
 import json
 import math
 from pathlib import Path
-from statistics import mean, median
+from statistics import linear_regression, mean, median
 from typing import Any
 
 from launch.files import read_json, read_jsonl
@@ -24,7 +27,7 @@ from launch.files import read_json, read_jsonl
 #: wrong ones are meant to be far outside.
 WIDTH = 5.0
 #: Steps of the median.
-WINDOW = 3
+WINDOW = 5
 
 Curve = dict[int, float]
 
@@ -46,6 +49,9 @@ def losses_of(run: Path) -> Curve:
 
 def spread(curves: list[Curve]) -> float:
     """Give the standard deviation between runs, pooled over the steps that all have."""
+    if len(curves) == 1:
+        line = straight(curves[0])
+        return math.sqrt(mean((loss - line[s]) ** 2 for s, loss in curves[0].items()))
     steps = set.intersection(*(set(c) for c in curves))
     squares = [
         sum((c[s] - mean(d[s] for d in curves)) ** 2 for c in curves) / (len(curves) - 1)
@@ -54,17 +60,18 @@ def spread(curves: list[Curve]) -> float:
     return math.sqrt(mean(squares))
 
 
-def bands(curves: list[Curve], width: float = WIDTH) -> list[tuple[int, float, float]]:
-    """Give (step, lowest, highest) for each step that all curves have.
+def straight(found: Curve) -> Curve:
+    """Give the straight line through a curve's points, by least squares."""
+    slope, level = linear_regression(list(found), list(found.values()))
+    return {step: level + slope * step for step in found}
 
-    Raises:
-        SystemExit: fewer than two curves, of which no spread is known.
-    """
-    if len(curves) < 2:
-        raise SystemExit("a band takes two runs at least: one has no spread between runs")
+
+def bands(curves: list[Curve], width: float = WIDTH) -> list[tuple[int, float, float]]:
+    """Give (step, lowest, highest) for each step that all curves have."""
     half = width * spread(curves) * math.sqrt(1 + 1 / len(curves))
     steps = sorted(set.intersection(*(set(c) for c in curves)))
-    middle = {s: mean(c[s] for c in curves) for s in steps}
+    one = len(curves) == 1
+    middle = straight(curves[0]) if one else {s: mean(c[s] for c in curves) for s in steps}
     return [(s, round(max(0.0, middle[s] - half), 4), round(middle[s] + half, 4)) for s in steps]
 
 
@@ -101,7 +108,10 @@ def main() -> None:
             print(f"seed {seed}: {edge(curves[number], others):.0%} of the way to the others' edge")
     text = {
         "about": f"median of {WINDOW} losses: mean of {len(seeds)} seeds, {WIDTH:g} standard "
-        f"deviations of a further run either way (pooled: {spread(curves):.3f})",
+        f"deviations of a further run either way (pooled: {spread(curves):.3f})"
+        if len(seeds) > 1
+        else f"median of {WINDOW} losses of one run: a line, {WIDTH:g} standard deviations "
+        f"of its own medians either way ({spread(curves):.3f}); between seeds not measured",
         "made": "python -m bench.loss_bands, from runs of the recipe as it is",
         "window": WINDOW, "corpus": corpora.pop(), "seeds": seeds, "steps": found,
     }  # fmt: skip

@@ -189,7 +189,7 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     write_json(folder / "summary.json", summary)
     files[folder / "summary.json"] = None
     facts = {"summary": summary["trained"], "weights": weights_digest(run)}
-    if run.recipe.table("eval")["base"]:
+    if not run.recipe.table("model").get("weights") and _names_weights(run):
         facts["base_weights"] = shards_digest(fetch.base_model(run.recipe, run.site))
     return files, facts
 
@@ -211,6 +211,14 @@ def _same_environment(run: Run) -> None:
                 cause="the environment of stage evaluate was changed since",
                 fix=f"restore it, or mfo run {run.recipe.name} for a run that says what it has",
             )
+
+
+def _names_weights(run: Run) -> bool:
+    """Whether the table is about weights that it names; only then every byte of them is read."""
+    from checks.tables import load_table
+
+    table = load_table(run.recipe.table("published")["table"])
+    return any(row.weights for row in table.models.values())
 
 
 def multiple_choice(

@@ -55,7 +55,10 @@ def test_a_pair_with_an_answer_is_a_row_and_one_without_is_none(tmp_path: Path) 
         "id": "1_Own_QA/0-1",
         "conversations": [
             {"from": "human", "value": "What is (are) Subject 0 ?"},
-            {"from": "gpt", "value": "Subject 0 is an invented thing.\nIt has   two lines & a sign."},
+            {
+                "from": "gpt",
+                "value": "Subject 0 is an invented thing.\nIt has   two lines & a sign.",
+            },
         ],
     }
     assert medquad.count(files[0]) == 1
@@ -75,7 +78,9 @@ def test_a_choice_has_its_own_subject_under_the_letter_that_is_named(tmp_path: P
         assert len(set(listed.values())) == 4
         letters[letter[1]] += 1
     assert set(letters) == set("ABCD"), "the place of the right one is drawn"
-    assert rows == [row for _, row in medquad.read("medquad-choice", files) if row], "the same again"
+    assert rows == [row for _, row in medquad.read("medquad-choice", files) if row], (
+        "the same again"
+    )
 
 
 @pytest.mark.parametrize(
