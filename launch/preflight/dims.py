@@ -208,9 +208,7 @@ def parse(config: Mapping[str, Any]) -> Dims:
     """
     kind = str(config["model_type"])
     if kind not in FAMILIES:
-        from launch.preflight import dims_class
-
-        return dims_class.parse(config)
+        return by_class(config)
     text = config.get("text_config", config)
     heads, hidden = _count(text, "num_attention_heads"), _count(text, "hidden_size")
     vision = config.get("vision_config")
@@ -229,6 +227,18 @@ def parse(config: Mapping[str, Any]) -> Dims:
         window=int(text.get("sliding_window") or 0),
         pattern=int(text.get("sliding_window_pattern") or 6) if kind in GEMMA else 0,
     )
+
+
+def by_class(config: Mapping[str, Any]) -> Dims:
+    """Take the dimensions from a config of any type, counted on its class.
+
+    Raises:
+        ValueError, AttributeError: transformers does not know the type, or it has no dimensions.
+    """
+    from launch.preflight import dims_class
+
+    said, counted, note = dims_class.read(config)
+    return Dims(**said, counted=Counted(**counted) if counted else None, note=note)
 
 
 def _count(table: Mapping[str, Any], key: str) -> int:

@@ -12,15 +12,18 @@ from importlib.util import find_spec
 from typing import Any
 
 from launch.errors import nearest
-from launch.preflight.dims import Counted, Dims
 
 #: How configs call the number of experts of a layer, and how many of them a token goes through.
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 CHOSEN = ("num_experts_per_tok", "moe_top_k", "top_k_experts")
 
 
-def parse(config: Mapping[str, Any]) -> Dims:
-    """Take the dimensions from a config of any model type.
+#: A config's own numbers, what was counted on its class (None: nothing), and what is not sure.
+Found = tuple[dict[str, Any], dict[str, Any] | None, str]
+
+
+def read(config: Mapping[str, Any]) -> Found:
+    """Take what dims.Dims and dims.Counted hold from a config of any model type.
 
     Raises:
         ValueError: transformers does not know the type, it is no decoder, or lacks a dimension.
@@ -43,15 +46,13 @@ def parse(config: Mapping[str, Any]) -> Dims:
         model = transformers.AutoModelForCausalLM.from_config(text)
     layers = _layers(model, int(text.num_hidden_layers))
     inside = [weight for layer in layers for weight in layer.parameters()]
-    return Dims(
-        **_said(text, config, kind),
-        counted=Counted(
-            layer=sum(w.numel() for w in inside) // len(layers),
-            matrices=int(sum(_used(w, text) for w in inside if w.dim() > 1)) // len(layers),
-            text=model.num_parameters(),
-            wrap=type(layers[0]).__name__,
-        ),
-    )
+    counted = {
+        "layer": sum(w.numel() for w in inside) // len(layers),
+        "matrices": int(sum(_used(w, text) for w in inside if w.dim() > 1)) // len(layers),
+        "text": model.num_parameters(),
+        "wrap": type(layers[0]).__name__,
+    }
+    return _said(text, config, kind), counted, ""
 
 
 def _layers(model: Any, count: int) -> Any:
@@ -93,7 +94,7 @@ def _said(text: Any, config: Mapping[str, Any], kind: str) -> dict[str, Any]:
     }
 
 
-def _as_llama(config: Mapping[str, Any]) -> Dims:
+def _as_llama(config: Mapping[str, Any]) -> Found:
     """Read the dimensions as if the model were a Llama."""
     from types import SimpleNamespace
 
@@ -103,7 +104,5 @@ def _as_llama(config: Mapping[str, Any]) -> Dims:
             raise ValueError(f"{key} is {text.get(key)!r}, not a whole number above 0")
     text.setdefault("tie_word_embeddings", bool(config.get("tie_word_embeddings", False)))
     kind = str(config["model_type"])
-    return Dims(
-        **_said(SimpleNamespace(**text), config, kind),
-        note=f"{kind} is counted by Llama's formula, as transformers is not installed here",
-    )
+    note = f"{kind} is counted by Llama's formula, as transformers is not installed here"
+    return _said(SimpleNamespace(**text), config, kind), None, note

@@ -31,11 +31,9 @@ def folder(path: Path, told: dict[str, Any], **files: str) -> Path:
 @pytest.mark.parametrize("kind", sorted(set(dims.FAMILIES) - {"gemma3"}))
 def test_formulas_and_classes_count_alike(kind: str) -> None:
     pytest.importorskip("transformers")
-    from launch.preflight import dims_class
-
     tied = kind.startswith("gemma")
     told = config(kind, tie_word_embeddings=tied)
-    formula, counted = dims.parse(told), dims_class.parse(told)
+    formula, counted = dims.parse(told), dims.by_class(told)
     for name in ("parameters", "text", "layer", "matrices", "wrap", "head", "kv_heads"):
         assert getattr(formula, name) == getattr(counted, name), name
 
