@@ -24,7 +24,7 @@ from typing import Any
 
 from checks.benchmarks import answers, kinds, pinned, suites
 from checks.benchmarks.mcq import Question, read_benchmark
-from checks.benchmarks.models import BACKENDS, load, turn_ends
+from checks.benchmarks.models import BACKENDS, load, release, turn_ends
 from checks.errors import KitError
 from checks.tables import nearest
 
@@ -129,22 +129,25 @@ def evaluate(
             f"{', where the task file says' if tasks in pinned.SETS else ''}, "
             f"or after {max_gen_toks:,} tokens")  # fmt: skip
         results = {}
-        for job in jobs:
-            started = time.monotonic()
-            items = _ask(lm, job, seed, until, max_gen_toks, chat_template)
-            _write_lines(items_dir / f"{job.name}.jsonl", items)
-            results[job.name] = {
-                "items": len(items),
-                "of": job.total,
-                "unparsed": sum("answer" in item and item["answer"] is None for item in items),
-                "accuracy": sum(item["score"] for item in items) / len(items),
-                "sha256": job.digest,
-                "seconds": round(time.monotonic() - started, 2),
-            }
-            log("{}: {:.1%} of {} items, {} without a readable answer, {:.0f} s".format(
-                job.name,
-                *(results[job.name][k] for k in ("accuracy", "items", "unparsed", "seconds")),
-            ))  # fmt: skip
+        try:
+            for job in jobs:
+                started = time.monotonic()
+                items = _ask(lm, job, seed, until, max_gen_toks, chat_template)
+                _write_lines(items_dir / f"{job.name}.jsonl", items)
+                results[job.name] = {
+                    "items": len(items),
+                    "of": job.total,
+                    "unparsed": sum("answer" in item and item["answer"] is None for item in items),
+                    "accuracy": sum(item["score"] for item in items) / len(items),
+                    "sha256": job.digest,
+                    "seconds": round(time.monotonic() - started, 2),
+                }
+                log("{}: {:.1%} of {} items, {} without a readable answer, {:.0f} s".format(
+                    job.name,
+                    *(results[job.name][k] for k in ("accuracy", "items", "unparsed", "seconds")),
+                ))  # fmt: skip
+        finally:
+            release(lm)  # of its memory, which the next model or server needs
     return results
 
 

@@ -18,7 +18,7 @@ from checks.benchmarks import folder
 from checks.benchmarks.windows import answer_what_fits
 from checks.errors import KitError
 
-__all__ = ["BACKENDS", "CPU_ENGINE", "VLLM_SETTINGS", "load", "turn_ends"]
+__all__ = ["BACKENDS", "CPU_ENGINE", "VLLM_SETTINGS", "load", "release", "turn_ends"]
 
 BACKENDS = ("auto", "hf", "vllm")
 #: What vLLM is told of each model, by lm-eval as by `vllm serve`: text alone is asked. Else a model
@@ -214,6 +214,16 @@ def _windowed(log: Callable[[str], None]) -> Any:
             return out
 
     return Windowed
+
+
+def release(lm: Any) -> None:
+    """End a model's engine, where it has one: vLLM's own processes hold the GPUs until then.
+
+    Dropping the object is not enough: it is part of circles, which are collected some time later.
+    """
+    core = getattr(getattr(getattr(lm, "model", None), "llm_engine", None), "engine_core", None)
+    if core is not None:
+        core.shutdown()
 
 
 def turn_ends(tokenizer: Any, model: Path) -> list[str]:
