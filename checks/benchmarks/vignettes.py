@@ -97,7 +97,9 @@ class Reading:
         """Say what was read, and of what was left out how much."""
         said = f"{len(self.vignettes):,} vignettes of {self.rows:,} rows"
         if self.votes:
-            said += f", {self.votes:,} votes of {self.raters:,} named people"
+            said += f", {self.votes:,} votes" + (
+                f" of {self.raters:,} people" if self.raters else ""
+            )
         left = {
             "rows repeat a pair": self.repeated,
             "rows without a question passed over": self.without_question,

@@ -184,7 +184,8 @@ class _Judged:
         identity = graders.judge_identity(self.recipe)
         with self._served(serving, server):
             served = ServedClient(server, identity, record, concurrency=self._at_once())
-            self._window("judge", served)
+            if not self.recipe.table("judge")["script"]:  # a rule has no window
+                self._window("judge", served)
             yield served
 
     def _sing(self, client: Client) -> str:

@@ -81,6 +81,14 @@ def test_comparisons_come_out_of_items_as_they_went_in(pairs: list[Any]) -> None
     assert found["agreement"]["as_rater"] is None, "nobody is named"
 
 
+def test_answers_whose_prompt_did_not_fit_are_counted() -> None:
+    items, _ = pair_items(("first", "second"), ("second", "first"))
+    noted = [dataclasses.replace(items[0], extra={**items[0].extra, "too_long": 2}), items[1]]
+    found, _ = details(noted)
+    assert found is not None
+    assert found["too_long"] == 2
+
+
 def test_a_score_that_does_not_follow_from_its_grades_is_not_believed() -> None:
     items = [healthbench.to_item(graded(str(n), (True, False, True)), "healthbench", Protocol())
              for n in range(4)]  # fmt: skip

@@ -63,6 +63,7 @@ def test_every_raters_vote_of_a_pair_is_kept(tmp_path: Path) -> None:
         Vote("first", "1"), Vote("tie", "2"), Vote("second", "1"), Vote("first", ""),
     )  # fmt: skip
     assert (found.votes, found.raters) == (4, 2)
+    assert found.words() == "1 vignettes of 4 rows, 4 votes of 2 people; 3 rows repeat a pair"
     assert "u/ann" not in repr(found), "who voted stays in the file"
 
 

@@ -16,11 +16,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from judged_runs import counted, finish, servers, start, until
 
 from checks.benchmarks import canary
+from checks.benchmarks.client import Reply
 from checks.errors import KitError
+from checks.items import Item
 from launch import recipe, site
 from launch.cluster.lifeline import there
 from launch.run import Run, create
-from launch.stages import graders, serve
+from launch.stages import graders, judged, serve
 
 JUDGED = ["healthbench", "auto_moove"]
 Make = Callable[..., Run]
@@ -154,6 +156,20 @@ def test_status_says_how_far_an_evaluation_is(
     (run.folder("evaluate") / "progress.json").write_text(json.dumps({"words": words}))
     _, printed, _ = call("status", run.path)
     assert words in printed
+
+
+def test_what_the_window_left_is_said_recorded_and_noted_on_the_item() -> None:
+    stage = judged._Judged.__new__(judged._Judged)
+    stage.record = {"window_left": {}}
+    whole, less, none = (Reply("x", False, 1, 0.1, room=room) for room in (None, 7, 0))
+    assert stage._short("base, healthbench", [whole, whole]) == ""
+    said = stage._short("base, healthbench", [whole, less, none, none])
+    assert "left 1 of them less" in said
+    assert "2 prompts are longer than the window: empty replies" in said
+    assert stage.record["window_left"] == {"base, healthbench": {"shortened": 1, "too_long": 2}}
+    item = Item(benchmark="healthbench", id="a", score=0.0)
+    assert judged._noted(item, whole, less) is item
+    assert judged._noted(item, less, none).extra["too_long"] == 1
 
 
 # --- servers ------------------------------------------------------------------------------------
