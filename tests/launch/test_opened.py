@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "checks"))
+from folders import whole
 from standin_tasks import task_files
 
 from launch import recipe, site
@@ -50,8 +51,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A recipe that reads one of everything, all of it in a folder of its own."""
     own = tmp_path / "own"
     shutil.copytree(recipe.RECIPES / "smoke", own)
-    (own / "theirs").mkdir()
-    (own / "theirs" / "model.safetensors").write_bytes(b"theirs")
+    whole(own / "theirs")
     (own / "table.toml").write_text(TABLE)
     (own / "recipe.toml").write_text(
         'extends = "smoke"\n[model]\nconfig = "model.json"\nchat_template = "chat_template.jinja"\n'
