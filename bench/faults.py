@@ -122,7 +122,7 @@ def train(model_folder: str, rows: list[Turns], fault: str, recipe: Any, steps: 
                 logits, torch.tensor(labels[1:]), ignore_index=IGNORED, reduction="sum"
             )
             (loss / learned).backward()
-            total += float(loss)
+            total += float(loss.detach())
         torch.nn.utils.clip_grad_norm_(model.parameters(), table["max_grad_norm"])
         optimiser.step()
         optimiser.zero_grad()

@@ -67,7 +67,7 @@ def test_public_benchmarks_from_a_folder_keep_the_recipes_own_table(tmp_path: Pa
     (tmp_path / "medqa.jsonl").write_text("{}\n")
     one, said = choices.resolve("pocket", [], benchmarks=tmp_path)
     assert one.table("published")["table"] == "pocket"
-    assert one.table("eval")["benchmarks"] == ["medqa", "healthbench"], "its own rubric stays"
+    assert one.table("eval")["benchmarks"] == ["medqa"]
     assert not any(line.startswith("published:") for line in said)
     small, _ = choices.resolve("smoke", [], benchmarks=tmp_path)
     assert small.table("published")["table"] == "fully-open-meditron"
