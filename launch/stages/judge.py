@@ -164,6 +164,7 @@ def _judge(run: Run) -> dict[str, Any]:
 def provenance(run: Run) -> dict[str, Any]:
     """Where a verdict comes from: run, recipe, versions, and the hashes of data and weights."""
     train = run.recipe.table("train")
+    scored = read_json(run.folder("evaluate") / "inputs.json") or {}
     return {
         "run": run.name,
         "recipe": run.recipe.name,
@@ -179,7 +180,10 @@ def provenance(run: Run) -> dict[str, Any]:
             for k, v in run.facts("corpus").items()
             if k in ("sha256", "rows", "decontamination")
         },
-        "weights": {"sha256": run.facts("train").get("weights")},
+        "weights": {"sha256": scored.get("weights") or run.facts("train").get("weights")},
+        "trained": "train" in run.stages,
+        # Another environment than the launcher's: its versions are those that made the scores.
+        **({"evaluated with": scored.get("packages")} if run.python("evaluate") else {}),
         **_judge(run),
         "notes": list(run.spec.get("decisions", [])),
     }

@@ -25,7 +25,10 @@ from launch.words.options import JSON, RUN, RUNS
     help="Say how far each choice of the protocol moves the score; of two runs, compare.",
 )
 @click.option("--benchmarks", type=click.Path(path_type=Path, file_okay=False),
-              help="With --sensitivity --items: the benchmarks that they are of.")  # fmt: skip
+              help="With --recipe: score the benchmark files in this folder. With --sensitivity "
+              "--items: the benchmarks that they are of.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=0),
+              help="With --recipe: items per benchmark, drawn at random.")  # fmt: skip
 @click.option("--published", help="Table to hold them against: a file, or a built-in name.")
 @click.option("--model", help="Row of the table.")
 @click.option("--tier", type=click.Choice(["weights", "retrain"]),
