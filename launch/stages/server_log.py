@@ -14,8 +14,11 @@ _RAISED = re.compile(
     r"(?:^|[\s\]])((?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Interrupt))(?::\s*(.*))?$"
 )
 _REFUSED = re.compile(r"^\S+: error: (.*)$")
-#: Said by the outer processes of an engine that failed inside.
-_ECHO = ("see root cause", "engine core initialization failed", "enginedeaderror")
+#: Said by the outer processes of an engine that failed inside; a process that only looks at a
+#: model's class is one as well.
+_ECHO = ("see root cause", "engine core initialization failed", "enginedeaderror",
+         "workerproc initialization failed", "calledprocesserror", "error raised in subprocess",
+         "failed to be inspected")  # fmt: skip
 #: What the first cause names, and what to do about it.
 _HINTS = (
     (r"unrecognized arguments|invalid choice|expected one argument",
@@ -23,6 +26,8 @@ _HINTS = (
     (r"KV cache|kv_cache|less than desired|[Oo]ut of memory|OutOfMemory|Cannot allocate memory",
      "too little memory is left for the cache of keys and values: a smaller window (--set "
      "judge.max_length=N, eval.max_length=N), more GPUs, or on a CPU VLLM_CPU_KVCACHE_SPACE=GIB"),
+    (r"ModuleNotFoundError|ImportError|cannot import name",
+     "the packages do not fit each other: make serve-cpu, or the eval image, has those that do"),
     (r"[Aa]ddress already in use", "another program took the port; mfo resume RUN takes another"),
     (r"safetensors|SafetensorError|config\.json|tokenizer",
      "check that the folder holds config, tokenizer and whole safetensors files"),
