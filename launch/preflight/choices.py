@@ -13,7 +13,7 @@ from launch import recipe as recipes
 from launch.cluster import interpreter, job_env
 from launch.cluster.script import minutes
 from launch.errors import KitError
-from launch.preflight import opened
+from launch.preflight import opened, stack
 from launch.recipe import Recipe
 from launch.site import Site
 from launch.stages import envelope, graders
@@ -23,6 +23,8 @@ from launch.stages.train import accumulation
 FULL = ["corpus", "train", "evaluate", "judge"]
 #: What each stage imports; looked for before a run is made, because training comes first.
 NEEDS = {"train": ["torch", "axolotl"], "evaluate": ["torch", "lm_eval"]}
+#: Whose seams are looked at, by importing, in an environment that evaluates with vLLM.
+SEAMS = ("lm-eval", "vllm")
 #: Below this a run is refused: the smoke recipe writes about a tenth of it.
 LEAST_FREE = 2**30
 
@@ -193,7 +195,8 @@ def _elsewhere(recipe: Recipe, stage: str, python: str, needs: list[str]) -> str
     """Say that a stage runs by another interpreter, and that it has what the stage needs.
 
     Raises:
-        KitError: it lacks a package, or would build another base model than the training.
+        KitError: it lacks a package, its packages do not fit each other or the kit, or it would
+            build another base model than the training.
     """
     from launch.preflight.fetch import BUILDERS
     from launch.run import PACKAGES, versions
@@ -215,6 +218,8 @@ def _elsewhere(recipe: Recipe, stage: str, python: str, needs: list[str]) -> str
                 cause="the recipe's base model is made by it: the two would be different models",
                 fix="install the pins: make setup and make serve-cpu, with the same TORCH_INDEX",
             )
+    if "vllm" in needs:
+        stack.fits("eval", python, SEAMS)
     said = ", ".join(f"{name} {found[name]}" for name in needs)
     return f"stage {stage}: by {python}, with {said}, because eval.backend asks for vLLM"
 

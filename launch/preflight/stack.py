@@ -8,6 +8,7 @@ read, or what `mfo doctor` saw inside it. Nothing that lives in an image is impo
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -133,6 +134,30 @@ def look(image: str, python: str = sys.executable) -> list[dict[str, str]]:
         raise KitError("the seams could not be looked at", where=" ".join(words),
                        fix="the same by hand, without --json")  # fmt: skip
     return found
+
+
+@functools.cache  # several seeds are one question
+def fits(image: str, python: str, packages: tuple[str, ...]) -> None:
+    """Refuse an environment whose packages do not fit where the kit touches them: by importing.
+
+    Args:
+        image: whose seams. 10 to 40 s: a run that evaluates with vLLM takes minutes anyway.
+        python: the environment's interpreter.
+        packages: as the list calls them.
+
+    Raises:
+        KitError: naming the first seam that does not fit, with the versions that are there.
+    """
+    wrong = [one for one in look(image, python) if one["package"] in packages
+             and one["state"] in ("missing", "absent")]  # fmt: skip
+    if wrong:
+        raise KitError(
+            f"{wrong[0]['package']} does not fit where the kit calls it: {wrong[0]['target']}",
+            where=python,
+            cause=wrong[0]["words"] + (f"; and {len(wrong) - 1} more" if wrong[1:] else ""),
+            fix=f"rm -r {Path(python).parents[1]}; then make serve-cpu: constraints-serve.txt has "
+            "versions that were tried together",
+        )
 
 
 def parse(said: str) -> list[dict[str, str]] | None:

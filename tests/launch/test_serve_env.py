@@ -12,7 +12,7 @@ import pytest
 from launch import recipe, run, site
 from launch.cluster import interpreter
 from launch.errors import KitError
-from launch.preflight import choices, vllm_cpu
+from launch.preflight import choices, stack, vllm_cpu
 from launch.preflight.fetch import BUILDERS
 from launch.recipe import ROOT, Recipe
 
@@ -80,6 +80,7 @@ def test_an_environment_that_would_build_another_base_model_is_refused(
 ) -> None:
     here = {**run.versions(), "lm_eval": "1", "vllm": "1", "openai": "1"}
     other = {**here, "tokenizers": "0.0.1"}
+    monkeypatch.setattr(stack, "fits", lambda *_: None)
     for found, refused in ((here, False), (other, True)):
         monkeypatch.setattr(interpreter, "versions", lambda *_, now=found: now)
         if refused:
@@ -87,6 +88,26 @@ def test_an_environment_that_would_build_another_base_model_is_refused(
                 choices._elsewhere(smoke(), "evaluate", str(env), ["torch", "vllm"])
         else:
             assert "vllm 1" in choices._elsewhere(smoke(), "evaluate", str(env), ["torch", "vllm"])
+
+
+def test_packages_that_do_not_fit_each_other_are_refused_by_name(
+    env: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seams = [
+        {"package": "vllm", "target": "vllm:LLM.generate", "state": "ok", "words": ""},
+        {"package": "nltk", "target": "nltk", "state": "missing", "words": "not asked here"},
+        {"package": "lm-eval", "target": "lm_eval.models.vllm_causallms:VLLM", "state": "missing",
+         "words": "ImportError: cannot import name 'x' (lm_eval 0.4.11)"},
+    ]  # fmt: skip
+    monkeypatch.setattr(stack, "look", lambda *_: seams)
+    stack.fits.cache_clear()
+    with pytest.raises(KitError, match="lm-eval does not fit") as caught:
+        stack.fits("eval", str(env), choices.SEAMS)
+    assert "lm_eval 0.4.11" in caught.value.cause
+    assert "more" not in caught.value.cause
+    assert "constraints-serve.txt" in caught.value.fix
+    seams[-1]["state"] = "ok"
+    stack.fits("eval", str(env), choices.SEAMS)
 
 
 def pins(name: str) -> dict[str, str]:

@@ -6,25 +6,28 @@ from launch.stages.server_log import first_cause, hint
 
 INSPECTED = """\
 (APIServer pid=9) INFO 11-29 04:33:20 [api_utils.py:286] non-default args: {'model': '/m'}
-(APIServer pid=9) ERROR 11-29 04:34:39 [registry.py:1114] Error in inspecting model architecture 'X'
-(APIServer pid=9) ERROR 11-29 04:34:39 [registry.py:1114] Traceback (most recent call last):
-(APIServer pid=9) ERROR 11-29 04:34:39 [registry.py:1114]     returned.check_returncode()
-(APIServer pid=9) ERROR 11-29 04:34:39 [registry.py:1114] subprocess.CalledProcessError: Command '[]' \
+(API pid=9) ERROR 11-29 04:34:39 [registry.py:1] Error in inspecting model architecture 'X'
+(API pid=9) ERROR 11-29 04:34:39 [registry.py:1] Traceback (most recent call last):
+(API pid=9) ERROR 11-29 04:34:39 [registry.py:1]     returned.check_returncode()
+(API pid=9) ERROR 11-29 04:34:39 [registry.py:1] subprocess.CalledProcessError: Command '[]' \
 returned non-zero exit status 1.
-(APIServer pid=9) ERROR 11-29 04:34:39 [registry.py:1114] RuntimeError: Error raised in subprocess:
-(APIServer pid=9) ERROR 11-29 04:34:39 [registry.py:1114]     from torchvision.transforms import f
-(APIServer pid=9) ERROR 11-29 04:34:39 [registry.py:1114] ModuleNotFoundError: No module named 'torchvision'
+(API pid=9) ERROR 11-29 04:34:39 [registry.py:1] RuntimeError: Error raised in subprocess:
+(API pid=9) ERROR 11-29 04:34:39 [registry.py:1]     from torchvision.transforms import f
+(API pid=9) ERROR 11-29 04:34:39 [registry.py:1] ModuleNotFoundError: No module named 'torchvision'
 (APIServer pid=9) pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig
-(APIServer pid=9)   Value error, Model architectures ['X'] failed to be inspected. Please check the logs
+(APIServer pid=9)   Value error, Model architectures ['X'] failed to be inspected.
 """
 MEMORY = """\
 (EngineCore pid=7) ERROR 11-29 02:00:00 [core.py:1] EngineCore failed to start.
 (EngineCore pid=7) ERROR 11-29 02:00:00 [core.py:1] Traceback (most recent call last):
 (EngineCore pid=7) ERROR 11-29 02:00:00 [core.py:1] ValueError: Available memory on node 0 \
 (19.44/21.21 GiB) is less than desired (0.92, 19.52 GiB) for the KV cache
-(APIServer pid=6) RuntimeError: Engine core initialization failed. See root cause above. Failed: {}
+(APIServer pid=6) RuntimeError: Engine core initialization failed. See root cause above.
 """
-FLAG = "usage: vllm serve [model_tag] [options]\nvllm: error: unrecognized arguments: --langage-model-only\n"
+FLAG = """\
+usage: vllm serve [model_tag] [options]
+vllm: error: unrecognized arguments: --langage-model-only
+"""
 
 
 @pytest.mark.parametrize(
