@@ -187,7 +187,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
 
 #: Those of folders that are asked in turns.
 CHAT_FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
-    "no template": (remove("chat_template.jinja"), "has no chat template", "chat_template=false"),
+    "no template": (remove("chat_template.jinja"), "no chat template", "chat_template"),
     "no Jinja": (write("chat_template.jinja", b"{% for m in %}"), "is no Jinja template: line 1",
                  "copy"),
     "refuses": (write("chat_template.jinja", b"{{ raise_exception('system first') }}"),

@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "corpus"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "checks"))
 from fetched_world import SHAPE, A, B, C, parquet
+from folders import whole
 from standin_files import git_mirror, lay_out
 from standin_tasks import task_files
 
@@ -125,7 +126,14 @@ def test_task_files_come_from_a_git_repository_and_a_changed_byte_stops_the_run(
     one.write_bytes(one.read_bytes().replace(b"Invented", b"Inventex"))
     for command in (
         ["run", world.recipe, "--runs", world.tmp / "runs"],
-        ["verify", world.mirror, "--recipe", world.recipe, "--runs", world.tmp / "runs"],
+        [
+            "verify",
+            whole(world.tmp / "ours"),
+            "--recipe",
+            world.recipe,
+            "--runs",
+            world.tmp / "runs",
+        ],
     ):
         code, _, err = call(*command)
         assert code == 2

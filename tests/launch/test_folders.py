@@ -113,7 +113,7 @@ def test_a_base_that_the_recipe_gives_a_template_needs_none(tmp_path: Path) -> N
     folders.check(one, stages)
     model = {k: v for k, v in one.table("model").items() if k != "chat_template"}
     plain = recipe.Recipe(one.name, {**one.data, "model": model}, one.lineage, one.settings)
-    with pytest.raises(KitError, match="the base model has no chat template"):
+    with pytest.raises(KitError, match="base model has no chat template"):
         folders.check(plain, stages)
 
 

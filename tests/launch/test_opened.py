@@ -184,7 +184,7 @@ def test_given_weights_are_looked_at_before_a_run_is_made(
     ):
         code, _, err = call(*command, "--runs", world.runs)
         assert code == 2
-        assert "the folder of weights holds no safetensors" in err
+        assert "the model that is scored: a GGUF file is given" in err
         assert not world.runs.exists()
 
 
