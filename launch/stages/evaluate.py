@@ -13,7 +13,7 @@ from launch.errors import KitError, nearest
 from launch.files import digest, read_json, sha256_file, write_json
 from launch.preflight import comparators, fetch, upstream
 from launch.run import versions
-from launch.stages import graders, judged
+from launch.stages import graders, judged, server_log
 
 #: Keys of [judge] that say where something lies and not what it is.
 PLACES = ("grader_prompt", "pairs_prompt", "canary", "script", "vignettes", "concurrency",
@@ -252,10 +252,11 @@ def multiple_choice(
         write_json(run.folder("evaluate") / "progress.json", progress)
         known = _scored(run, which)
         if known is None:
-            known = evaluate(
-                model, names, items, device=None, log=lambda line: print(line, flush=True),
-                **protocol,
-            )  # fmt: skip
+            with server_log.explained(run.folder("evaluate") / "log"):
+                known = evaluate(
+                    model, names, items, device=None, log=lambda line: print(line, flush=True),
+                    **protocol,
+                )  # fmt: skip
             sha256 = {name: sha256_file(items / f"{name}.jsonl") for name in names}
             write_json(_mark(run, which), {"summary": known, "sha256": sha256})
         else:

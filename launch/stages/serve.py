@@ -296,19 +296,7 @@ class Server:
         )
 
     def _lines(self) -> list[str]:
-        """What this start printed, at most its first and last megabyte."""
-        most = 1 << 20
-        try:
-            with self.log.open("rb") as file:
-                end = file.seek(0, os.SEEK_END)
-                file.seek(self._begun)
-                data = file.read(most)
-                if end - file.tell() > 0:
-                    file.seek(max(file.tell(), end - most))
-                    data += file.read(most)
-        except OSError:
-            return []
-        return data.decode(errors="replace").splitlines()
+        return server_log.since(self.log, self._begun)
 
 
 def _follow() -> None:

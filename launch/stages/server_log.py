@@ -6,8 +6,13 @@ end of the log, which only says that the engine failed.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from launch.errors import KitError
 
 #: An exception's line in a traceback, or what argparse prints; vLLM puts its own words before it.
 _RAISED = re.compile(
@@ -34,6 +39,46 @@ _HINTS = (
 )  # fmt: skip
 #: The port was free when it was looked for: worth another start.
 TAKEN = re.compile(r"[Aa]ddress already in use")
+
+
+#: Of a log are read: bytes of its beginning, and as many of its end.
+_MOST = 1 << 20
+
+
+def since(log: Path, begun: int) -> list[str]:
+    """Give the lines of a log from a place on, at most the first and the last megabyte."""
+    try:
+        with log.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(begun)
+            data = file.read(_MOST)
+            if end > file.tell():
+                file.seek(max(file.tell(), end - _MOST))
+                data += file.read(_MOST)
+    except OSError:
+        return []
+    return data.decode(errors="replace").splitlines()
+
+
+@contextlib.contextmanager
+def explained(log: Path) -> Iterator[None]:
+    """Put an engine's own first error in the place of the outer process's echo of it.
+
+    Args:
+        log: receives what the engine's processes print.
+
+    Raises:
+        KitError: what was raised inside, with a cause out of the log where it named none itself.
+    """
+    begun = log.stat().st_size if log.is_file() else 0
+    try:
+        yield
+    except KitError as error:
+        echo = any(word in error.cause.lower() for word in _ECHO)
+        if not echo or not (first := first_cause(since(log, begun))):
+            raise
+        fix = hint(first) or error.fix
+        raise KitError(error.what, where=f"{error.where}; {log}", cause=first, fix=fix) from error
 
 
 def first_cause(lines: Iterable[str]) -> str:

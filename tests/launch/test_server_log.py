@@ -1,8 +1,11 @@
 """What vLLM's log says of its end. The lines are as vLLM 0.30 printed them, shortened."""
 
+from pathlib import Path
+
 import pytest
 
-from launch.stages.server_log import first_cause, hint
+from launch.errors import KitError
+from launch.stages.server_log import explained, first_cause, hint
 
 INSPECTED = """\
 (APIServer pid=9) INFO 11-29 04:33:20 [api_utils.py:286] non-default args: {'model': '/m'}
@@ -49,3 +52,20 @@ def test_the_cause_is_the_first_error_and_not_what_echoes_it(
 def test_a_log_without_an_error_tells_none() -> None:
     assert first_cause(["INFO loading", "WARNING: an Error is near", "Killed"]) == ""
     assert hint("") == ""
+
+
+def test_an_engine_inside_the_stage_is_explained_by_the_stages_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("ValueError: of an earlier model\n")
+    echo = "RuntimeError: Engine core initialization failed. See root cause above."
+    with pytest.raises(KitError, match="cannot be loaded") as caught, explained(log):
+        with log.open("a") as file:
+            file.write(MEMORY)
+        raise KitError("The model cannot be loaded.", where="/m", cause=echo, fix="check it")
+    assert caught.value.cause.startswith("ValueError: Available memory")
+    assert "VLLM_CPU_KVCACHE_SPACE" in caught.value.fix
+    # What names its own cause keeps it, and so does one whose log tells nothing.
+    for cause in ("OSError: no such file", echo):
+        with pytest.raises(KitError) as kept, explained(log):
+            raise KitError("The model cannot be loaded.", cause=cause, fix="check it")
+        assert (kept.value.cause, kept.value.fix) == (cause, "check it")
