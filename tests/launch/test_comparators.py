@@ -169,7 +169,8 @@ def test_the_recipes_whose_table_has_the_comparison_name_it_and_no_others() -> N
     table = load_table("fully-open-meditron")
     for name in recipe.known_recipes():
         one = recipe.load(name)
-        if one.table("published")["table"] != table.name:
+        small = not one.table("shape")["gpus"]  # compares its own benchmarks, whatever its row has
+        if small or one.table("published")["table"] != table.name:
             assert OTHER not in one.table("eval")["benchmarks"]
             continue
         published = table.score(OTHER, one.table("published")["model"])

@@ -114,7 +114,7 @@ def test_predictions_alone_and_held_against_their_benchmark(call: Call, tmp_path
 def test_what_does_not_go_together_is_refused(call: Call, run: Run, tmp_path: Path) -> None:
     path, _ = predictions(tmp_path)
     for words, says in (
-        (["--items", path, "--benchmarks", SMOKE], "--benchmarks goes with --sensitivity"),
+        (["--items", path, "--benchmarks", SMOKE], "--benchmarks goes with --recipe, or"),
         ([tmp_path, "--recipe", "smoke", "--sensitivity"], "--recipe gets new ones"),
         ([run.name, run.name, run.name, "--sensitivity"], "takes one run, or two"),
     ):
