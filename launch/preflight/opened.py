@@ -14,9 +14,8 @@ from pathlib import Path
 from checks.benchmarks import kinds, mcq, pinned
 from launch import judging
 from launch.errors import ACTIONABLE, KitError
-from launch.preflight import comparators, fetch, upstream
+from launch.preflight import comparators, fetch, folders, upstream
 from launch.preflight.dims import check_folder
-from launch.preflight.hub import only_safetensors
 from launch.recipe import Recipe
 from launch.site import Site
 
@@ -100,8 +99,8 @@ def _base(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG001
 
 
 def _weights(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG001
-    given = str(recipe.table("model").get("weights") or "")
-    return str(only_safetensors(Path(given), "folder of weights")) if given else ""
+    folders.check(recipe, stages)
+    return ", ".join(str(path) for _, path, _ in folders.given(recipe, stages))
 
 
 def _corpus(recipe: Recipe, site: Site, stages: _Stages) -> str:
@@ -195,11 +194,6 @@ def _stand_in(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG0
     return f"{len(read_key(Path(table['script']))['facts'])} facts"
 
 
-def _judge(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG001
-    folder = judging.local_judge(recipe) if judging.judged(recipe) else None
-    return str(only_safetensors(folder, "judge")) if folder else ""
-
-
 def _comparators(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG001
     found = judging.comparators(recipe)
     for one in found.values():
@@ -233,7 +227,7 @@ def _reading(
 
 READINGS = (
     _reading("base model", "train", "", _base),
-    _reading("weights that are given", "evaluate", "", _weights),
+    _reading("weights that are given", "train evaluate", "", _weights),
     _reading("corpus", "corpus", "corpus", _corpus),
     _reading("protocol", "evaluate", "", _protocol),
     _reading("benchmarks", "evaluate", "benchmarks", _benchmarks),
@@ -242,7 +236,6 @@ READINGS = (
     _reading("prompts of graders and judges", "evaluate", "upstream", _grading),
     _reading("canary", "evaluate", "", _canary),
     _reading("stand-in for the judge", "evaluate", "", _stand_in),
-    _reading("judge's folder", "evaluate", "", _judge),
     _reading("comparators", "evaluate", "comparators", _comparators),
     _reading("published table", "judge", "", _published),
 )
