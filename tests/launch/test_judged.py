@@ -218,6 +218,34 @@ def test_a_server_that_does_not_come_up_is_reported_with_its_log(
         assert server.starts == 1, "what dies before it ever answered would do so again"
 
 
+LISTS = """
+import http.server, json, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps({"data": [{"id": sys.argv[2]}]}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+
+@pytest.mark.parametrize(("listed", "refused"), [("m", False), ("somebody-elses-7B", True)])
+def test_a_server_that_answers_another_models_name_is_refused_and_ended(
+    tmp_path: Path, listed: str, refused: bool
+) -> None:
+    command = (sys.executable, "-c", LISTS, "{port}", listed)
+    server = serve.Server(serve.Serving("m", command, 60.0), tmp_path, lambda _: None)
+    if refused:
+        with pytest.raises(KitError, match=r"another model answers.*somebody-elses-7B"), server:
+            pass
+        assert server.process is None
+    else:
+        with server:
+            assert server.answered
+
+
 def test_two_servers_at_once_have_ports_of_their_own(tmp_path: Path) -> None:
     one, two = tmp_path / "1", tmp_path / "2"
     one.mkdir()
