@@ -13,6 +13,8 @@ import pytest
 pytest.importorskip("openai")
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "checks"))
+from folders import whole
 from judged_runs import counted, finish, servers, start, until
 
 from checks.tables import load_table
@@ -53,8 +55,9 @@ preferred = 97.5
 
 
 def folder(place: Path, weights: bytes) -> Path:
-    place.mkdir(parents=True)
-    (place / "model.safetensors").write_bytes(weights)
+    """Make a whole model folder whose weights end in these bytes."""
+    file = whole(place) / "model.safetensors"
+    file.write_bytes(file.read_bytes()[: -len(weights)] + weights)
     return place
 
 
