@@ -33,7 +33,7 @@ from bench.step import clock, model
 from bench.step.clock import Measured
 from bench.step.text import text
 from bench.step.variants import OPTIONS, Variant, absent, one_by_one, start
-from checks.errors import KitError
+from kit.errors import KitError
 from launch.files import write_json
 from launch.recipe import load
 

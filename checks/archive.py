@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from checks.errors import KitError
+from kit.errors import KitError
 
 __all__ = ["pack", "unpack"]
 

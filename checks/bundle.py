@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from checks.archive import PART, pack, unpack
-from checks.errors import KitError
 from checks.terminal import printable
+from kit.errors import KitError
 
 __all__ = ["CASE_KEYS", "Checked", "check_bundle", "make_bundle"]
 

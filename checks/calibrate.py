@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from checks.errors import KitError
 from checks.items import Item
 from checks.judgement import Evidence, Tier, judge_benchmark
 from checks.tables import Benchmark, Score, Table
+from kit.errors import KitError
 
 __all__ = ["FAULTS", "calibrate", "calibration_markdown"]
 

@@ -13,8 +13,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from checks.errors import KitError
 from checks.item import Item, item_from_row
+from kit.errors import KitError
 
 __all__ = ["from_lm_eval", "is_lm_eval", "read_csv"]
 

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Collection, Mapping
 
-from checks.errors import KitError
+from kit.errors import KitError
 
 LOWEST_RUBRIC = -10.0  # penalties of ten times what an item can earn
 

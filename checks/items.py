@@ -24,8 +24,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from checks import foreign
-from checks.errors import KitError
 from checks.item import LOWEST_RUBRIC, Item, item_from_row
+from kit.errors import KitError
 
 __all__ = ["LOWEST_RUBRIC", "Item", "by_benchmark", "item_from_row", "read_items", "write_items"]
 

@@ -21,9 +21,9 @@ from typing import Any
 
 from checks.benchmarks.answers import EXTRACTIONS
 from checks.comparisons import paired
-from checks.errors import KitError
 from checks.items import Item
 from checks.tables import ModelRow, Table
+from kit.errors import KitError
 
 __all__ = ["AS_SCORED", "ask", "compare", "outline", "sensitivity"]
 

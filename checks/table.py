@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from checks.errors import KitError
+from kit.errors import KitError, nearest
 
 METRICS = ("accuracy", "mean")
 DIRECTIONS = ("higher", "lower")
@@ -213,10 +212,3 @@ class Table:
 
 def _compared(key: str) -> tuple[str, str, str | None]:
     return COMPARED.get(key, (key, key, None))
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known names are nearest to one that is not known; empty where none is near."""
-    lower = {k.lower(): k for k in known}
-    close = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)
-    return f"did you mean {' or '.join(repr(lower[c]) for c in close)}?" if close else ""

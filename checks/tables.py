@@ -44,9 +44,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from checks.errors import KitError
-from checks.table import Average, Benchmark, Comparison, ModelRow, Score, Table, nearest
+from checks.table import Average, Benchmark, Comparison, ModelRow, Score, Table
 from checks.tables_parse import Parser
+from kit.errors import KitError, nearest
 
 __all__ = [
     "Average",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 
-from checks.errors import KitError
 from checks.table import (
     DIRECTIONS,
     METRICS,
@@ -18,8 +17,8 @@ from checks.table import (
     Score,
     Statement,
     Table,
-    nearest,
 )
+from kit.errors import KitError, nearest
 
 _FILE = ("table", "benchmarks", "models", "comparisons", "claims", "statements")
 _TABLE = ("source", "title", "plus_minus", "notes")

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from checks.benchmarks.details import details
-from checks.errors import KitError
 from checks.items import Item, write_atomically
 from checks.judgement import Evidence, Tier, judge_benchmark
 from checks.sensitivity import outline, sensitivity
 from checks.tables import Table
+from kit.errors import KitError
 
 __all__ = ["EXIT_CODES", "SCHEMA", "check_tier", "judge", "read_verdict", "write_verdict"]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from containers import engine, evidence
-from containers.errors import KitError
 from containers.spec import DIGEST, ROOM, Spec
+from kit.errors import KitError
 
 FORMATS = ("oci", "sqsh", "sif")
 

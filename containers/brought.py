@@ -18,8 +18,8 @@ from typing import Any
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from containers.carry import runs
-from containers.errors import KitError
 from containers.spec import Brought, Platform, Spec
+from kit.errors import KitError
 
 #: What the provenance calls a brought wheel's place.
 PLACE = "wheels/"

@@ -17,9 +17,9 @@ from typing import Any
 
 from containers import brought, carry, check, contents, engine, evidence, lockfile, render
 from containers.engine import Build
-from containers.errors import KitError
 from containers.selftest import driver_trouble
 from containers.spec import DIGEST, Platform, Spec
+from kit.errors import KitError
 
 GB = 10**9
 #: What the Dockerfile copies beside the lock.

@@ -27,10 +27,10 @@ from packaging.utils import (
 )
 from packaging.version import Version
 
-from containers.errors import KitError
 from containers.lockfile import Lock, Pin, text
 from containers.spec import Platform
 from containers.uv import source_files
+from kit.errors import KitError
 
 _LIMIT_S = 120
 _OLDEST_GLIBC = 5

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from packaging.version import InvalidVersion, Version
 
 from containers import lockfile, render, seams
-from containers.errors import KitError
 from containers.lockfile import Lock, Pin
 from containers.spec import Platform, Spec
 from containers.uv import compile_pins, program
+from kit.errors import KitError
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import IO
 
-from containers.errors import KitError
 from containers.lockfile import Pin, normal
+from kit.errors import KitError
 
 #: Brought by Python's venv itself, and no part of a lock.
 OF_VENV = ("pip",)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from containers.errors import KitError
 from containers.spec import Platform
+from kit.errors import KitError
 
 ENGINES = ("podman", "buildah", "docker")
 INSTALL = "apt-get install podman buildah, or on a cluster: a compute node with podman"

@@ -16,9 +16,9 @@ from typing import Any
 
 from containers.brought import Wheel
 from containers.contents import Package
-from containers.errors import KitError
 from containers.lockfile import Lock
 from containers.spec import DIGEST, Platform
+from kit.errors import KitError
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"

@@ -15,9 +15,9 @@ from pathlib import Path
 import tomli_w
 
 from containers import lockfile
-from containers.errors import KitError
 from containers.spec import SPEC, Spec, load
 from containers.uv import compile_pins
+from kit.errors import KitError
 
 
 @dataclass(frozen=True)

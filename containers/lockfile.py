@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from containers.errors import KitError
+from kit.errors import KitError
 
 PARTS = ("", ".source", ".kernels")
 _PIN = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>[A-Za-z0-9.+!]+)")

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from containers.errors import KitError
 from containers.spec import ROOM, SPEC, Spec, load
+from kit.errors import KitError
 
 
 def files(spec: Spec) -> dict[str, str]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from containers.errors import KitError
 from containers.lockfile import normal
+from kit.errors import KitError
 
 ROOM = Path(__file__).resolve().parent
 SPEC = ROOM / "images.toml"

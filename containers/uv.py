@@ -13,9 +13,9 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from containers.errors import KitError
 from containers.lockfile import Pin, parse
 from containers.spec import Platform, Spec
+from kit.errors import KitError
 
 _LIMIT_S = 600
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from corpus.errors import KitError
+from kit.errors import KitError
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,12 @@ import numpy as np
 from corpus import tokens
 from corpus.compare import Checked, Match, Matcher, count_prompts
 from corpus.contamination_page import SHOWN, Shown, render, show
-from corpus.errors import KitError
 from corpus.files import sha256_of, write_whole
 from corpus.ngrams import firsts
 from corpus.prompts import Benchmark
 from corpus.rule import MIN_BLOCK, Rule
 from corpus.stream import Chunk, check_all
+from kit.errors import KitError
 
 OUTPUTS = ("summary.json", "train.jsonl", "contamination.html", "reports")
 

@@ -16,9 +16,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from threading import Event
 
-from corpus.errors import KitError
 from corpus.origins import Origin, Remote, Stopped, UnreachableError
 from corpus.store import Digest, Repo, Store, Tick, digest, is_commit
+from kit.errors import KitError
 
 #: Room that must stay free on the disk, in bytes.
 RESERVE = 2**28

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from corpus.counts import Count, account
-from corpus.errors import KitError
 from corpus.fetch import Part, Wanted
 from corpus.files import write_whole
 from corpus.sources import count_rows
 from corpus.store import Repo, Store, is_commit
+from kit.errors import KitError
 
 #: Tables of entries, and where repository and revision of each stand: beside, or in one table.
 SHAPES = {"components": "corpus", "benchmarks": ""}

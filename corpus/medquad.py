@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from corpus.errors import KitError
+from kit.errors import KitError
 
 #: What a component's `reader` may be: the pairs as they are, or made into multiple choice.
 READERS = ("medquad", "medquad-choice")

@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 from threading import Lock
 from typing import Any
 
-from corpus.errors import KitError
 from corpus.store import PIECE, Repo, Store, Tick, check_path, is_commit, is_hex
+from kit.errors import KitError
 
 #: Seconds that a server may stay silent.
 SILENCE_S = 60

@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 
 from corpus import sources
 from corpus.counts import account
-from corpus.errors import KitError
 from corpus.files import write_whole
 from corpus.rows import RowError, normalise
+from kit.errors import KitError
 
 #: Bad rows that one error message shows; the rest is counted.
 SHOWN = 5

@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from corpus.errors import KitError
 from corpus.rows import ROLES, SHAPES
+from kit.errors import KitError
 
 #: Shorter matching blocks do not count, in tokens (upstream's constant).
 MIN_BLOCK = 5

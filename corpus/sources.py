@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from corpus import counts, medquad
-from corpus.errors import KitError
 from corpus.files import sha256_of
 from corpus.store import Repo, Store
+from kit.errors import KitError
 
 _KEYS = {
     "corpus": ("repository", "kind", "revision", "licence", "tokens", "note"),

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from corpus.errors import KitError
 from corpus.files import write_whole
+from kit.errors import KitError
 
 KINDS = ("dataset", "model", "github")
 #: Bytes that are hashed or copied at a time.

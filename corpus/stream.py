@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from corpus.compare import Checked, Matcher
-from corpus.errors import KitError
 from corpus.sources import Source, read
+from kit.errors import KitError
 
 #: A chunk ends at whichever comes first.
 CHUNK_ROWS = 1024

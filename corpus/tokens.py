@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from corpus.blocks import Tokens
-from corpus.errors import KitError
+from kit.errors import KitError
 
 #: Characters that are tokenised at once, and more only where one text has more.
 SLICE = 2**16

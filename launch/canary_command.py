@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from launch.errors import KitError
+from kit.errors import KitError
 
 
 def freeze(name: str | None, runs: Path, out: Path) -> None:

@@ -61,7 +61,7 @@ class Kit(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Name the nearest commands where one is unknown."""
         if args and args[0] not in self.commands and not args[0].startswith("-"):
-            from launch.errors import nearest
+            from kit.errors import nearest
 
             ctx.fail(f"there is no command {args[0]!r}; {nearest(args[0], self.commands)}")
         return super().resolve_command(ctx, args)
@@ -98,9 +98,9 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:
-        from launch.errors import ACTIONABLE
+        from kit.errors import KitError
 
-        if not isinstance(error, ACTIONABLE):
+        if not isinstance(error, KitError):
             raise
         click.secho("error: ", fg="red", bold=True, nl=False, err=True)
         click.echo(str(error), err=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kit.errors import KitError
 from launch import walk
-from launch.errors import KitError
 from launch.recipe import Recipe, parse_setting
 
 if TYPE_CHECKING:

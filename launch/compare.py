@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.files import read_jsonl
 from launch.recipe_commands import flat
 from launch.recipe_keys import PATHS

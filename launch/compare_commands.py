@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kit.errors import KitError
 from launch import compare as curves
-from launch.errors import KitError
 from launch.words.options import emit
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.preflight.upstream import pinned_file
 from launch.recipe import Recipe
 from launch.site import Site

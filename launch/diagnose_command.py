@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from launch.errors import KitError
+from kit.errors import KitError
 
 
 def diagnose(what: str | None, runs: Path, as_json: bool) -> int:

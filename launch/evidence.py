@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.run import find, kit_state, versions
 from launch.words.options import emit
 

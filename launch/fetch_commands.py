@@ -14,7 +14,7 @@ from corpus.fetch import Part, Wanted, Watch
 from corpus.fetch import fetch as bring
 from corpus.origins import origins
 from corpus.store import Store, Tick
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.words.options import emit
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from containers import lock as locks
 from containers import render as rendering
 from containers import selftest as tests
 from containers.spec import Brought, Spec, load
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.preflight import stack
 from launch.recipe import ROOT
 from launch.words.options import emit

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checks.benchmarks import kinds
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.recipe import Recipe
 
 

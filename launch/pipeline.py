@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.stages.execution import finished
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.words.options import emit
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.files import read_json
 from launch.recipe import read_toml
 from launch.run import find

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from launch.errors import KitError, nearest
+from kit.errors import KitError, nearest
 from launch.recipe_keys import HEAD, KEPT, PATHS, SCHEMA, WORDS, WORDS_OF
 
 ROOT = Path(__file__).resolve().parent.parent

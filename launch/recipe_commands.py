@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kit.errors import KitError
 from launch import recipe as recipes
-from launch.errors import KitError
 from launch.preflight import dims
 from launch.recipe import RECIPES, Recipe
 from launch.words.options import emit

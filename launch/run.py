@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from launch.errors import KitError, nearest
+from kit.errors import KitError, nearest
 from launch.files import read_json, sha256_file, without_none, write_json, write_text
 from launch.recipe import ROOT, Recipe, read_toml
 from launch.site import Site

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.files import read_json, written
 from launch.words.options import emit
 
@@ -92,7 +92,7 @@ def known(items: Groups, folder: Path) -> dict[str, list[Item]]:
         if strange:
             raise KitError(
                 f"{len(strange):,} of {len(group):,} predictions are of no item of {name}, "
-                f"{strange[0]!r} first; {nearest(strange[0], questions)}".removesuffix("; "),
+                f"{strange[0]!r} first; {nearest(strange[0], questions)}",
                 where=str(files[name]),
                 cause="predictions for another split or version of the benchmark",
                 fix="give the file that they were made on, or leave --benchmarks out",

@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from launch.errors import KitError, nearest
+from kit.errors import KitError, nearest
 from launch.recipe import read_toml
 
 SITES = Path(__file__).resolve().parent / "sites"

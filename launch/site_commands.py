@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from kit.errors import KitError
 from launch import site as sites
-from launch.errors import KitError
 from launch.site import Site, expand
 
 _HIDDEN = ("name", "title", "evidence")

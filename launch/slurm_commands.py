@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from launch.errors import KitError
+from kit.errors import KitError
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.recipe import RECIPES, Recipe, read_toml
 
 #: Keys of a stack, and their type.

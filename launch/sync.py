@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from kit.errors import KitError
 from launch import tracking
-from launch.errors import KitError
 
 if TYPE_CHECKING:
     from launch.run import Run

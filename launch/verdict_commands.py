@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.files import written
 from launch.recipe import parse_setting
 from launch.words.options import emit

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.stages import judge
 
 if TYPE_CHECKING:

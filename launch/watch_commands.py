@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from launch.errors import KitError, nearest
+from kit.errors import KitError, nearest
 from launch.files import read_json
 
 if TYPE_CHECKING:

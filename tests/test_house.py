@@ -7,12 +7,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = {
+    "kit": set(),
     "recipes": set(),
-    "containers": set(),
-    "corpus": set(),
-    "checks": set(),
-    "launch": {"corpus", "checks", "containers"},
-    "bench": {"corpus", "checks", "containers", "launch"},
+    "containers": {"kit"},
+    "corpus": {"kit"},
+    "checks": {"kit"},
+    "launch": {"kit", "corpus", "checks", "containers"},
+    "bench": {"kit", "corpus", "checks", "containers", "launch"},
 }
 
 
@@ -40,6 +41,7 @@ def test_a_room_imports_only_what_the_table_allows(room: str) -> None:
 def test_the_check_sees_an_import_inside_a_function() -> None:
     assert forbidden("checks", "def f():\n    from launch.run import Run\n") == {"launch"}
     assert forbidden("recipes", "import corpus.rows") == {"corpus"}
+    assert forbidden("kit", "import checks.items") == {"checks"}
 
 
 def test_recipes_hold_data_only() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from checks.errors import KitError
+from kit.errors import KitError
 from launch import recipe as recipes
 from launch.preflight import dims
 from launch.preflight.dims import Dims

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from checks.errors import KitError
+from kit.errors import KitError
 
 __all__ = ["Call", "Endpoint", "Progress", "Reply", "append", "read"]
 

@@ -18,8 +18,8 @@ from typing import Any
 from checks.benchmarks.client import Client
 from checks.benchmarks.healthbench import Criterion, question, read_turns
 from checks.benchmarks.judging import Protocol, ask_until_read, read_grade, read_rows
-from checks.errors import KitError
 from checks.items import Item
+from kit.errors import KitError
 
 __all__ = ["Canary", "freeze", "read_canary", "sing"]
 

@@ -17,7 +17,7 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from checks.errors import KitError
+from kit.errors import KitError
 
 __all__ = ["check", "read", "special_tokens"]
 

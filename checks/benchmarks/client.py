@@ -34,7 +34,7 @@ from urllib.parse import urlsplit
 
 from checks.benchmarks.calls import Call, Endpoint, Progress, Reply, append, read
 from checks.benchmarks.windows import Window, count
-from checks.errors import KitError
+from kit.errors import KitError
 
 __all__ = ["Call", "Client", "Endpoint", "Progress", "Reply"]
 

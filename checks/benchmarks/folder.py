@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.benchmarks import chat_template
-from checks.errors import KitError
-from checks.tables import nearest
+from kit.errors import KitError, nearest
 
 __all__ = ["check", "headers"]
 

@@ -25,8 +25,7 @@ from typing import Any
 from checks.benchmarks import answers, kinds, pinned, suites
 from checks.benchmarks.mcq import Question, read_benchmark
 from checks.benchmarks.models import BACKENDS, load, release, turn_ends
-from checks.errors import KitError
-from checks.tables import nearest
+from kit.errors import KitError, nearest
 
 __all__ = ["SPLITS", "WORDINGS", "check_protocol", "evaluate"]
 
@@ -172,7 +171,7 @@ def check_protocol(*, tasks: str, extraction: str, backend: str, pubmedqa: str) 
     for key, (given, names) in known.items():
         if given not in names:
             raise KitError(
-                f"there is no {key} {given!r}; {nearest(given, names)}".removesuffix("; "),
+                f"there is no {key} {given!r}; {nearest(given, names)}",
                 where=f"eval.{key}",
                 cause=f"known are {', '.join(names)}",
                 fix=f"--set eval.{key}={next(iter(names))}",

@@ -28,8 +28,8 @@ from checks.benchmarks.judging import (
     speaks_to_judge,
 )
 from checks.benchmarks.templates import fill
-from checks.errors import KitError
 from checks.items import LOWEST_RUBRIC, Item
+from kit.errors import KitError
 
 __all__ = [
     "Conversation", "Criterion", "Graded", "grade", "read_conversations", "score", "summarise",

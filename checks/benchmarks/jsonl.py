@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from checks.errors import KitError
+from kit.errors import KitError
 
 
 def read_rows(path: Path, what: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from checks.benchmarks import jsonl
 from checks.benchmarks.client import Call, Client, Reply
-from checks.errors import KitError
+from kit.errors import KitError
 
 __all__ = ["Outcome", "Protocol", "Question", "ask_until_read", "read_grade", "read_rows"]
 

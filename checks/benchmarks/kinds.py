@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from checks.benchmarks import mcq, suites
-from checks.errors import KitError
+from kit.errors import KitError
 
 __all__ = [
     "AGAINST",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.benchmarks.jsonl import read_rows
-from checks.errors import KitError
+from kit.errors import KitError
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CLOSING = (

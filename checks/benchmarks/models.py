@@ -16,7 +16,7 @@ from typing import Any
 
 from checks.benchmarks import folder
 from checks.benchmarks.windows import answer_what_fits
-from checks.errors import KitError
+from kit.errors import KitError
 
 __all__ = ["BACKENDS", "CPU_ENGINE", "VLLM_SETTINGS", "load", "release", "turn_ends"]
 

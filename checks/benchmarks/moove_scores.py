@@ -19,8 +19,8 @@ from typing import Any
 from checks.benchmarks.judging import Protocol, speaks_to_judge
 from checks.benchmarks.moove import Judgement
 from checks.benchmarks.vignettes import Vignette
-from checks.errors import KitError
 from checks.items import Item
+from kit.errors import KitError
 
 __all__ = ["ruling_rows", "summarise", "to_items", "vignette_scores", "with_votes"]
 

@@ -22,8 +22,7 @@ from typing import Any
 from checks.benchmarks import task_keys
 from checks.benchmarks.answers import LINEAR, PUBLISHED
 from checks.benchmarks.mcq import BENCHMARKS, Question
-from checks.errors import KitError
-from checks.tables import nearest
+from kit.errors import KitError, nearest
 
 __all__ = [
     "FILTER",

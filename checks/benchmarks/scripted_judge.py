@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.benchmarks.chat_server import Server, end_with_parent
-from checks.errors import KitError
+from kit.errors import KitError
 
 GRADER_MARKS = ("=== CONVERSATION ===\n", "\n=== CRITERION ===\n", "\n=== END ===")
 JUDGE_MARKS = ("=== VIGNETTE ===\n", "\n=== FIRST ANSWER ===\n", "\n=== SECOND ANSWER ===\n",

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.benchmarks.jsonl import read_rows
-from checks.errors import KitError
+from kit.errors import KitError
 
 __all__ = ["SUITES", "Suite", "fewshot_file", "read"]
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from checks.errors import KitError
+from kit.errors import KitError
 
 __all__ = ["GRADER_FIELDS", "JudgePrompt", "fill", "read_grader", "read_judge"]
 

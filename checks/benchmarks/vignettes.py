@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from checks.benchmarks.judging import read_rows
-from checks.errors import KitError
+from kit.errors import KitError
 
 __all__ = ["Reading", "Vignette", "Vote", "Winner", "read_vignettes"]
 

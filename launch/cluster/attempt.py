@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.errors import KitError
 from launch.cluster import lifeline, ports
-from launch.errors import KitError
 from launch.files import read_json, read_jsonl, write_json
 from launch.stages import pace
 

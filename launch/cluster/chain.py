@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.errors import KitError
 from launch.cluster import container, slurm
 from launch.cluster.script import ROLES, Script, data_paths, make
-from launch.errors import KitError
 from launch.files import read_json, write_json, write_text
 
 if TYPE_CHECKING:

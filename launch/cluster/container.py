@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.recipe import ROOT
 from launch.site import expand
 

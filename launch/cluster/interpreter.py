@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.recipe import ROOT
 
 if TYPE_CHECKING:

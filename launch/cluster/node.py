@@ -20,9 +20,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kit.errors import KitError
 from launch.cluster import attempt as attempts
 from launch.cluster.attempt import Attempt, StoppedError
-from launch.errors import KitError
 from launch.files import read_json, write_json
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 
-from launch.errors import KitError
+from kit.errors import KitError
 
 FIRST, COUNT = 20000, 12000  # below Linux's ephemeral ports
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.errors import KitError
 from launch import judging
 from launch.cluster import container, interpreter, job_env
-from launch.errors import KitError
 from launch.recipe import ROOT, Recipe
 
 if TYPE_CHECKING:

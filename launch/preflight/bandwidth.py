@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.files import read_json, write_json
 
 MARK = "MFO-ALLREDUCE "

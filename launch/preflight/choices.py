@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from checks.benchmarks import kinds, pinned
+from kit.errors import KitError
 from launch import judging, tracking
 from launch import recipe as recipes
 from launch.cluster import interpreter, job_env
 from launch.cluster.script import minutes
-from launch.errors import KitError
 from launch.preflight import opened, stack
 from launch.recipe import Recipe
 from launch.site import Site

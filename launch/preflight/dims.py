@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.recipe import Recipe
 
 #: By model_type: whether the MLP has a gate (SwiGLU, GeGLU), norms of the hidden size a layer, what

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from launch.errors import nearest
+from kit.errors import nearest
 
 #: How configs call the number of experts of a layer, and how many of them a token goes through.
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from containers.spec import ROOM
-from launch.errors import ACTIONABLE, KitError
+from kit.errors import KitError
 from launch.preflight import bandwidth, stack
 from launch.preflight.node_probe import MARK
 from launch.recipe import ROOT
@@ -181,7 +181,7 @@ def stacked(recipe_name: str, site: Site) -> list[Check]:
 
     try:
         said = stack.check(recipes.load(recipe_name), site)
-    except ACTIONABLE as error:
+    except KitError as error:
         return [Check("fail", f"{error.what}: {error.cause}", error.fix)]
     return [Check("warn", words) for words in said]
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.files import digest, sha256_file
 from launch.preflight.dims import has_template
 from launch.preflight.hub import MODEL_FILES, fetch_command, only_safetensors

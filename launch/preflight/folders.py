@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from checks.benchmarks import chat_template, folder, kinds
+from kit.errors import KitError
 from launch import judging
-from launch.errors import KitError
 from launch.preflight import dims
 from launch.recipe import Recipe
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.recipe import Recipe
 from launch.site import Site
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checks.benchmarks import kinds, mcq, pinned
+from kit.errors import KitError
 from launch import judging
-from launch.errors import ACTIONABLE, KitError
 from launch.preflight import comparators, fetch, folders, upstream
 from launch.preflight.dims import check_folder
 from launch.recipe import Recipe
@@ -71,7 +71,7 @@ def look(
             continue
         try:
             words = reading.open(recipe, site, stages)
-        except ACTIONABLE as error:
+        except KitError as error:
             said = KitError(error.what, where=error.where, cause=error.cause, fix=error.fix)
             yield reading.what, "", said
         else:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kit.errors import KitError
 from launch import recipe as recipes
 from launch.cluster.script import minutes
-from launch.errors import KitError
 from launch.preflight import dims, plan_time
 from launch.preflight.dims import Dims
 from launch.preflight.plan_assume import Hardware, Range, hardware

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from launch.errors import KitError, nearest
+from kit.errors import KitError, nearest
 from launch.recipe import read_toml
 from launch.site import Site
 

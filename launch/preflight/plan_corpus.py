@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from corpus.sources import count_rows, load, read_spec
-from launch.errors import ACTIONABLE, KitError
+from kit.errors import KitError
 from launch.preflight.plan_assume import Range, assumed
 from launch.recipe import Recipe
 from launch.site import Site
@@ -133,7 +133,7 @@ def _prepared(recipe: Recipe, runs: Path | None) -> Iterator[tuple[Path, str]]:
     for file in sorted(runs.glob("*/run.toml"), key=lambda p: p.stat().st_mtime, reverse=True):
         try:
             same = _identity(open_run(file.parent).recipe) == wanted
-        except (*ACTIONABLE, KeyError, TypeError, OSError):
+        except (KitError, KeyError, TypeError, OSError):
             continue
         if same:
             for folder in sorted((file.parent / "train" / "prepared").glob("*")):

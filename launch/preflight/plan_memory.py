@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.preflight.dims import MEASURED_AS, Dims
 from launch.preflight.plan_assume import Range, assumed, table
 

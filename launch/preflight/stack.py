@@ -21,8 +21,8 @@ from containers import brought, seams
 from containers.bring import sidecars
 from containers.check import Finding
 from containers.spec import Brought, Spec, load
+from kit.errors import KitError
 from launch import recipe as recipes
-from launch.errors import KitError
 from launch.files import read_json, write_json
 from launch.preflight import dims
 from launch.recipe import ROOT, Recipe

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from checks.errors import KitError
+from kit.errors import KitError
 
 # Gemma's mark for a blank; a piece that begins with it begins a word.
 _BLANK = "\u2581"

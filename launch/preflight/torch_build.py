@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.preflight.node_probe import gpus
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from corpus.store import Repo, Store, check_path, is_commit, is_hex
-from launch.errors import ACTIONABLE, KitError, nearest
+from kit.errors import KitError, nearest
 from launch.recipe import RECIPES, read_toml
 from launch.site import Site
 
@@ -67,7 +67,7 @@ def load_pins(file: Path | None = None) -> dict[str, Pins]:
         try:
             Repo("github", table["repo"])
             paths = {check_path(path): sha256 for path, sha256 in table["sha256"].items()}
-        except ACTIONABLE as error:
+        except KitError as error:
             raise KitError(error.what, where=f"{file}, [{name}]") from None
         out[name] = Pins(name, table["repo"], table["commit"], paths)
     return out

@@ -22,8 +22,8 @@ from corpus.fetch import Wanted
 from corpus.lock import Entry, entries
 from corpus.sources import Source, count_rows, load, read
 from corpus.store import Repo, Store, digest, is_commit
+from kit.errors import KitError, nearest
 from launch import judging
-from launch.errors import ACTIONABLE, CorpusError, KitError, nearest
 from launch.files import digest as digest_json
 from launch.files import read_json, write_json
 from launch.preflight import comparators
@@ -213,7 +213,7 @@ def look(
     for tie in _ties(recipe, stages):
         try:
             said += [(True, line, "") for line in tie(recipe, site, data)]
-        except ACTIONABLE as error:
+        except KitError as error:
             part = comparators.PART if tie is comparators.tie else ""
             said.append((False, error.what, fetch_command(recipe, site, part)))
     return Recipe(recipe.name, data, recipe.lineage, recipe.settings), said
@@ -379,4 +379,4 @@ def _read_selection(path: Path, name: str) -> list[str]:
     try:
         return sorted(map(str, json.loads(path.read_text(encoding="utf-8"))))
     except (OSError, ValueError, TypeError) as error:
-        raise CorpusError(f"the split of {name} cannot be read: {error}", where=str(path)) from None
+        raise KitError(f"the split of {name} cannot be read: {error}", where=str(path)) from None

@@ -20,7 +20,7 @@ from typing import Any
 
 from axolotl.integrations.base import BasePlugin
 
-from checks.errors import KitError
+from kit.errors import KitError
 
 
 class CpuPlugin(BasePlugin):  # type: ignore[misc]

@@ -16,7 +16,7 @@ from typing import Any
 
 from axolotl.integrations.base import BasePlugin
 
-from checks.errors import KitError
+from kit.errors import KitError
 
 
 class MasterWeightsPlugin(BasePlugin):  # type: ignore[misc]

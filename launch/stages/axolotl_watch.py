@@ -28,7 +28,7 @@ from typing import Any
 
 from axolotl.integrations.base import BasePlugin
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.files import read_jsonl, write_json
 from launch.stages import checkpoints, envelope, pace
 

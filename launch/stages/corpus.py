@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from corpus import sources
 from corpus.prepare import prepare
 from corpus.rule import Rule
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.files import read_json, sha256_file, write_json
 
 if TYPE_CHECKING:

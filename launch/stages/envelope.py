@@ -27,7 +27,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from launch.errors import KitError
+from kit.errors import KitError
 
 VARIABLE = "MFO_ENVELOPE"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from checks.benchmarks import kinds
+from kit.errors import KitError, nearest
 from launch import judging
-from launch.errors import KitError, nearest
 from launch.files import digest, read_json, sha256_file, write_json
 from launch.preflight import comparators, fetch, upstream
 from launch.run import versions

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch.errors import ACTIONABLE, KitError
+from kit.errors import KitError
 from launch.files import read_json, write_json
 from launch.stages import misfit
 from launch.stages.table import STAGES
@@ -42,7 +42,7 @@ def execute(run: Run, name: str) -> str:
     except KeyboardInterrupt:
         run.set_status(name, "interrupted", message="stopped by a signal")
         raise
-    except ACTIONABLE as error:
+    except KitError as error:
         _write_failure(run, name, error.what, error.where, error.cause, error.fix)
         print(error, flush=True)
         raise

@@ -21,8 +21,8 @@ from checks.benchmarks import kinds
 from checks.benchmarks.client import Endpoint
 from checks.benchmarks.judging import Protocol
 from checks.benchmarks.templates import JudgePrompt, read_grader, read_judge
+from kit.errors import KitError
 from launch import judging
-from launch.errors import KitError
 from launch.files import digest, sha256_file
 from launch.preflight import comparators
 from launch.preflight.upstream import pinned_file

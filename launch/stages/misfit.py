@@ -14,7 +14,7 @@ from types import ModuleType
 from containers import seams
 from containers.seams import Seam
 from containers.spec import load
-from launch.errors import KitError
+from kit.errors import KitError
 
 _CALL = re.compile(r"(?P<name>[\w.<>]+)\(\) (got an unexpected|missing \d+ required)")
 _NAME = re.compile(r"No module named '(?P<name>[\w.]+)'|from '(?P<other>[\w.]+)'")

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from launch.errors import KitError
+from kit.errors import KitError
 
 #: An exception's line in a traceback, or what argparse prints; vLLM puts its own words before it.
 _RAISED = re.compile(

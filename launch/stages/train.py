@@ -16,9 +16,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.errors import KitError
 from launch import tracking
 from launch.cluster import attempt
-from launch.errors import KitError
 from launch.files import digest, sha256_file, write_text
 from launch.preflight import dims, fetch
 from launch.preflight.plan_corpus import check_rows

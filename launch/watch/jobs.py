@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from kit.errors import KitError
 from launch.cluster import slurm
 from launch.cluster.chain import job_number
-from launch.errors import KitError
 
 if TYPE_CHECKING:
     from launch.pipeline import Observer

@@ -131,7 +131,7 @@ def every(runs: Path) -> list[tuple[Path, dict[str, Any] | None]]:
 
     Slurm is asked at most once for all of them, and not at all where no job can be alive.
     """
-    from launch.errors import KitError
+    from kit.errors import KitError
 
     found: list[tuple[Path, Run | None]] = []
     folders = sorted(runs.glob("*/run.toml"), key=lambda p: p.stat().st_mtime, reverse=True)

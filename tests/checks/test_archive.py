@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from checks.archive import HEADER, pack, unpack
-from checks.errors import KitError
+from kit.errors import KitError
 
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,8}(/[a-z][a-z0-9._-]{0,8}){1,2}", fullmatch=True)
 

@@ -174,7 +174,7 @@ def test_a_range_that_a_text_gives_is_held_against_the_comparisons(
      ({"statements": [{"where": "x", "message": "y"}]}, "needs where, message and source")],
 )  # fmt: skip
 def test_claims_and_statements_are_read_strictly(table: dict[str, Any], says: str) -> None:
-    from checks.errors import KitError
+    from kit.errors import KitError
 
     with pytest.raises(KitError, match=says):
         table_of(consistent(7, rounded_first=True, pm=False) | table)

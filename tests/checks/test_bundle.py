@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from checks.archive import pack, unpack
 from checks.bundle import check_bundle, compare, make_bundle
-from checks.errors import KitError
 from checks.items import Item
 from checks.tables import load_table
 from checks.verdict import judge
+from kit.errors import KitError
 
 TABLE = '[table]\nsource = "x"\n[benchmarks.m]\nitems = 40\nmargin = 20.0\n[models.s]\nm = 75.0\n'
 JSON = st.recursive(

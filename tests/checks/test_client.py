@@ -16,7 +16,7 @@ from faulty import FaultyServer, serving
 
 from checks.benchmarks.chat_server import BadRequestError, completion
 from checks.benchmarks.client import Call, Client, Endpoint, Progress
-from checks.errors import KitError
+from kit.errors import KitError
 
 
 def echo(messages: list[dict[str, str]]) -> str:

@@ -19,11 +19,11 @@ from checks.comparisons import (
     paired,
     prediction_interval,
 )
-from checks.errors import KitError
 from checks.items import Item
 from checks.report import write_report
 from checks.tables import Table, load_table, parse_table
 from checks.verdict import judge
+from kit.errors import KitError
 
 
 def scored(values: list[float], repeat: int = 0) -> list[Item]:

@@ -10,7 +10,7 @@ import pytest
 from folders import CHAT_FAULTS, FAULTS, ROWS, added, change, safetensors, whole, write
 
 from checks.benchmarks.folder import check, headers
-from checks.errors import KitError
+from kit.errors import KitError
 
 Spoiler = Callable[[Path], None]
 

@@ -14,8 +14,8 @@ from standin_tasks import task_files
 
 from checks.benchmarks import harness, suites
 from checks.benchmarks.mcq import BENCHMARKS, read_benchmark
-from checks.errors import KitError
 from checks.items import read_items
+from kit.errors import KitError
 
 SMOKE = Path(__file__).parents[2] / "recipes" / "smoke" / "benchmarks"
 PROTOCOL: dict[str, Any] = {

@@ -17,8 +17,8 @@ from checks.benchmarks.healthbench import Conversation, Criterion, Graded
 from checks.benchmarks.judging import Protocol, read_grade, speaks_to_judge
 from checks.benchmarks.scripted_judge import Rules
 from checks.benchmarks.templates import fill, read_grader, read_judge
-from checks.errors import KitError
 from checks.items import read_items, write_items
+from kit.errors import KitError
 
 TEMPLATE = "=== CONVERSATION ===\n<<conversation>>\n=== CRITERION ===\n<<rubric_item>>\n=== END ==="
 TURNS = ({"role": "user", "content": "Which organ does Zorbafex act on?"},)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.errors import KitError
 from checks.items import Item, by_benchmark, read_items, write_items
+from kit.errors import KitError
 
 
 def lines(path: Path, *rows: object) -> Path:

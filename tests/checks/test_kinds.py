@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from checks.benchmarks import kinds
-from checks.errors import KitError
+from kit.errors import KitError
 
 
 def test_benchmarks_are_found_by_the_longest_name(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from checks.benchmarks import mcq
-from checks.errors import KitError
+from kit.errors import KitError
 
 SMOKE = Path(__file__).parents[2] / "recipes" / "smoke" / "benchmarks"
 

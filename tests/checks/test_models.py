@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 from lm_eval.api.instance import Instance
 
 from checks.benchmarks import models
-from checks.errors import KitError
+from kit.errors import KitError
 from launch import recipe
 from launch.preflight.fetch import _texts
 from launch.preflight.tiny import build_tiny

@@ -17,8 +17,8 @@ from checks.benchmarks.moove import Judgement, Ruling, read_ruling
 from checks.benchmarks.scripted_judge import Rules
 from checks.benchmarks.templates import JudgePrompt
 from checks.benchmarks.vignettes import Vignette
-from checks.errors import KitError
 from checks.items import read_items, write_items
+from kit.errors import KitError
 
 CRITERIA = ("Reasoning", "Harmlessness", "Clarity")
 USER = (

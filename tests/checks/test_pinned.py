@@ -13,7 +13,7 @@ from checks.benchmarks import pinned, task_keys
 from checks.benchmarks.answers import LINEAR
 from checks.benchmarks.harness import check_protocol
 from checks.benchmarks.mcq import BENCHMARKS, read_benchmark
-from checks.errors import KitError
+from kit.errors import KitError
 
 SMOKE = Path(__file__).parents[2] / "recipes" / "smoke" / "benchmarks"
 
@@ -52,7 +52,7 @@ CODE = b"task: medqa_g\ndoc_to_text: !function evil.f\n"
         ({"medqa_g.yaml": b"task: \xff"}, "not valid YAML", "medqa_g"),
         ({"medqa_g.yaml": b"- a\n"}, "not a task file", "medqa_g"),
         ({n: d for n, d in task_files().items() if n != "medqa_g.yaml"},
-         "names the task 'medqa_g', which no pinned file defines; did you mean 'medmcqa_g'",
+         "names the task 'medqa_g', which no pinned file defines; nearest: medmcqa_g",
          "medbench.yaml"),
         ({n: d for n, d in task_files().items() if n != "medbench.yaml"},
          "0 of upstream's task files define the group", "medqa_g"),
@@ -69,7 +69,7 @@ CODE = b"task: medqa_g\ndoc_to_text: !function evil.f\n"
          "medqa_g"),
         (task_files(medqa_g={"generation_kwargs": ["x"]}), "generation_kwargs are not", "medqa_g"),
         (task_files(medqa_g={"shuld_decontaminate": True}),
-         "neither lm-evaluation-harness nor the kit knows; did you mean 'should_decontaminate'",
+         "neither lm-evaluation-harness nor the kit knows; nearest: should_decontaminate",
          "medqa_g"),
     ],
 )  # fmt: skip
@@ -173,8 +173,8 @@ def test_a_protocol_with_an_unknown_name_is_refused_with_the_nearest() -> None:
         ("backend", "vlm", "vllm"),
         ("pubmedqa", "labelled", "labeled"),
     ):
-        with pytest.raises(KitError, match=f"{wrong!r}; did you mean {near!r}") as caught:
+        with pytest.raises(KitError, match=f"{wrong!r}; nearest: {near}") as caught:
             check_protocol(**{**good, key: wrong})
         assert caught.value.where == f"eval.{key}"
-    with pytest.raises(KitError, match="there is no tasks 'x'\n"):
+    with pytest.raises(KitError, match="there is no tasks 'x'; known: "):
         check_protocol(**{**good, "tasks": "x"})

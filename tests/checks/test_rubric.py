@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from checks.comparisons import paired
-from checks.errors import KitError
 from checks.items import Item, read_items
 from checks.report import write_report
 from checks.statistics import mean_interval
 from checks.tables import Table, parse_table
 from checks.verdict import judge
+from kit.errors import KitError
 
 
 def table(metric: str, value: float = 40.0) -> Table:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checks.errors import KitError
 from checks.items import Item, read_items, write_items
 from checks.seeds import measure_seeds, seeds_needed
 from checks.tables import Table, parse_table
 from checks.verdict import judge
+from kit.errors import KitError
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "checks" / "verdict.schema.json").read_text())
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.errors import KitError
 from checks.items import Item
 from checks.report.sensitivity import compared, markdown, show, show_compared
 from checks.sensitivity import ask, compare, outline, sensitivity
 from checks.tables import load_table
+from kit.errors import KitError
 
 MIRAGE = load_table(Path(__file__).parent / "data" / "mirage-gpt-3.5.toml")
 

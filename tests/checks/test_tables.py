@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from checks.errors import KitError
 from checks.tables import load_table, parse_table, table_names
+from kit.errors import KitError
 
 SMALL: dict[str, Any] = tomllib.loads("""
 [table]

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checks.errors import KitError
 from checks.items import Item
 from checks.tables import Table, load_table, parse_table
 from checks.verdict import EXIT_CODES, judge, read_verdict, write_verdict
+from kit.errors import KitError
 
 MIRAGE = Path(__file__).parent / "data" / "mirage-gpt-3.5.toml"
 COUNTS = {"medqa": (826, 1273), "medmcqa": (2306, 4183), "pubmedqa": (180, 500)}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checks.benchmarks.vignettes import Reading, Vote, read_vignettes
-from checks.errors import KitError
+from kit.errors import KitError
 
 BOTH = {"firstAnswer": "x", "secondAnswer": "y"}
 

@@ -11,8 +11,8 @@ import pytest
 from containers import brought, builder, contents, evidence, lockfile
 from containers.builder import Plan
 from containers.contents import Package
-from containers.errors import KitError
 from containers.spec import ROOM, Spec, load
+from kit.errors import KitError
 
 CCE = "cut_cross_entropy-25.5.2-py3-none-any.whl"
 ARM = load().platform("aarch64")

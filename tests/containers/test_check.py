@@ -15,9 +15,9 @@ import wheels
 
 from containers import builder, carry, check, lock, lockfile
 from containers.builder import Plan
-from containers.errors import KitError
 from containers.spec import Spec, load
 from containers.uv import compile_pins, program
+from kit.errors import KitError
 
 TRAIN = ["torch==2.13.0"]
 

@@ -29,8 +29,8 @@ import engines
 from containers import bring, builder, carry, lockfile
 from containers.builder import Plan
 from containers.contents import of_image
-from containers.errors import KitError
 from containers.spec import ROOM, Spec, load
+from kit.errors import KitError
 
 pytestmark = pytest.mark.images
 HERE = platform.machine()

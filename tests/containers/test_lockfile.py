@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from containers import lockfile
-from containers.errors import KitError
 from containers.lockfile import Pin
+from kit.errors import KitError
 
 NAMES = st.from_regex(r"[a-z][a-z0-9]{0,8}(-[a-z0-9]{1,5}){0,2}", fullmatch=True)
 HASHES = st.lists(st.from_regex(r"[0-9a-f]{64}", fullmatch=True), min_size=1, max_size=3)

@@ -12,10 +12,10 @@ import pytest
 
 from containers import engine, selftest
 from containers.engine import Build
-from containers.errors import KitError
 from containers.evidence import add_subject
 from containers.selftest import Subject
 from containers.spec import ROOM, load
+from kit.errors import KitError
 
 MINOR = ".".join(platform.python_version_tuple()[:2])
 BARE = Subject("train", load().data, {}, MINOR)

@@ -14,8 +14,8 @@ import tomli_w
 
 from containers import render
 from containers.check import one_mode
-from containers.errors import KitError
 from containers.spec import ROOM, SPEC, load
+from kit.errors import KitError
 
 ROOT = ROOM.parent
 

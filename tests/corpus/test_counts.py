@@ -7,8 +7,8 @@ import pytest
 
 from corpus import sources
 from corpus.counts import account
-from corpus.errors import KitError
 from corpus.prepare import prepare
+from kit.errors import KitError
 
 SPEC = Path(__file__).parents[2] / "recipes" / "corpus.toml"
 ABOUT = {"rows": 3, "note": "known", "also": [{"rows": 5, "why": "two were taken out"}]}

@@ -12,9 +12,9 @@ import pytest
 
 from corpus import compare, decontaminate, prompts, stream, tokens
 from corpus.contamination_page import pieces
-from corpus.errors import KitError
 from corpus.prompts import Benchmark
 from corpus.rule import Rule
+from kit.errors import KitError
 
 pytest.importorskip("tokenizers")
 QUESTION = "one two three four five six seven eight nine ten"

@@ -14,10 +14,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from standin_files import StandInFiles, git_mirror, lay_out, stand_in_files
 
-from corpus.errors import KitError
 from corpus.fetch import Part, Wanted, Watch, fetch
 from corpus.origins import Folder, GitUrl, Hub, UnreachableError, mirror, origins
 from corpus.store import Repo, Store, Tick, check_path, digest
+from kit.errors import KitError
 
 COMMIT = "a" * 40
 DATA = {

@@ -9,11 +9,11 @@ import pytest
 from standin_files import git_mirror
 
 from corpus import medquad, sources
-from corpus.errors import KitError
 from corpus.fetch import Wanted, fetch
 from corpus.origins import Folder, GitUrl
 from corpus.prepare import prepare
 from corpus.store import Repo, Store
+from kit.errors import KitError
 
 FILE = """<?xml version="1.0" encoding="UTF-8"?>
 <Document id="{n}" source="Own"><Focus>Subject {n}</Focus><QAPairs>

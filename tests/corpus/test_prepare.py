@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpus import sources
-from corpus.errors import KitError
 from corpus.prepare import prepare
 from corpus.rows import RowError, normalise
 from corpus.store import Repo, Store
+from kit.errors import KitError
 
 GOOD = {
     "id": "a",

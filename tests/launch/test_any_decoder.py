@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from kit.errors import KitError
 from launch import recipe, site
-from launch.errors import KitError
 from launch.preflight import dims, fetch, plan, plan_memory
 from launch.stages.train import axolotl_config, say_dtype
 

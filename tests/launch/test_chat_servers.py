@@ -19,7 +19,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("openai")
 
 from checks.benchmarks.client import Call, Client
-from checks.errors import KitError
+from kit.errors import KitError
 from launch import recipe, site
 from launch.cluster import interpreter
 from launch.preflight import fetch

@@ -18,10 +18,10 @@ from folders import whole
 from judged_runs import counted, finish, servers, start, until
 
 from checks.tables import load_table
+from kit.errors import KitError
 from launch import judging, recipe, site
 from launch.cluster.lifeline import there
 from launch.cluster.script import data_paths
-from launch.errors import KitError
 from launch.preflight import choices, comparators, wanted
 from launch.recipe import Recipe
 from launch.run import Run, create

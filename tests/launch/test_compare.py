@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from kit.errors import KitError
 from launch import compare
 from launch.compare_commands import BARS, spark
-from launch.errors import KitError
 from launch.run import Run
 
 Make = Callable[..., Run]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from kit.errors import KitError
 from launch import recipe, site
-from launch.errors import ACTIONABLE, KitError
 from launch.preflight import choices
 from launch.run import Run, create
 from launch.stages import execution
@@ -90,7 +90,7 @@ def test_an_unknown_mode_is_refused(make: Callable[..., Run]) -> None:
     for wrong in (("corpus.decontaminate", "corect"), ("corpus.threshold", 50.0)):
         settings = [("corpus.decontaminate", "correct"), wrong]
         chosen = recipe.with_settings(recipe.load("gemma-3-27b"), settings)
-        with pytest.raises(ACTIONABLE):  # before a job waits in a queue
+        with pytest.raises(KitError):  # before a job waits in a queue
             choices.decide(chosen, site.load("laptop"), ["corpus"])
 
 

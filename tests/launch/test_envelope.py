@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kit.errors import KitError
 from launch import recipe
-from launch.errors import KitError
 from launch.stages import envelope
 from launch.stages.envelope import Bands, Envelope, Guard, parse
 

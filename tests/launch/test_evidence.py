@@ -12,7 +12,7 @@ from finished import finished_run
 
 from checks.archive import pack, unpack
 from checks.bundle import check_bundle, make_bundle
-from checks.errors import KitError
+from kit.errors import KitError
 from launch import evidence
 from launch.run import Run
 

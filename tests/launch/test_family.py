@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from checks.tables import load_table
+from kit.errors import KitError
 from launch import recipe
-from launch.errors import KitError
 from launch.preflight import dims
 from launch.recipe_commands import flat, training_file
 from launch.site import Site

@@ -18,9 +18,9 @@ from folders import whole
 from standin_files import git_mirror, lay_out
 from standin_tasks import task_files
 
+from kit.errors import KitError
 from launch import recipe, site
 from launch import run as runs
-from launch.errors import ACTIONABLE
 from launch.preflight import choices, fetch, upstream, wanted
 from launch.stages import execution
 from launch.stages.evaluate import benchmark_files
@@ -98,7 +98,7 @@ def test_a_changed_byte_is_noticed_by_run_and_fetch(call: Call, world: SimpleNam
     chosen, _ = wanted.freeze(recipe.load(str(world.recipe)), place, choices.FULL)
     weights = fetch.base_model(chosen, place) / "model.safetensors"
     weights.write_bytes(b"weightz")
-    with pytest.raises(ACTIONABLE, match="has changed"):
+    with pytest.raises(KitError, match="has changed"):
         fetch.base_model(chosen, place)
     code, out, _ = call("fetch", world.recipe, "--mirror", world.mirror, "--json")
     assert code == 0
@@ -109,7 +109,7 @@ def test_a_changed_byte_is_noticed_by_run_and_fetch(call: Call, world: SimpleNam
     ]
     (items,) = benchmark_files(chosen).values()
     items.write_text(items.read_text().replace("yes", "no!"))
-    with pytest.raises(ACTIONABLE, match="has changed since it was made"):
+    with pytest.raises(KitError, match="has changed since it was made"):
         wanted.freeze(recipe.load(str(world.recipe)), place, choices.FULL)
 
 
@@ -143,7 +143,7 @@ def test_task_files_come_from_a_git_repository_and_a_changed_byte_stops_the_run(
         assert f"its sha256 is {digests[0]}, pinned is {digests[1]}" in err
         assert "mfo fetch own --site laptop" in err
     # Also a run that began before: its stage reads the files again.
-    with pytest.raises(ACTIONABLE, match="not the one that was pinned"):
+    with pytest.raises(KitError, match="not the one that was pinned"):
         execution.execute(run, "evaluate")
     code, _, _ = call("fetch", world.recipe, "--mirror", world.mirror)
     assert (code, upstream.task_files(place)) == (0, task_files())
@@ -322,5 +322,5 @@ def test_the_full_recipe_names_everything() -> None:
         "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8"
     }
     odd = recipe.with_settings(recipe.load("gemma-3-27b"), [("eval.benchmarks", ["medqq"])])
-    with pytest.raises(ACTIONABLE, match="nearest: med"):
+    with pytest.raises(KitError, match="nearest: med"):
         wanted.wanted(odd)

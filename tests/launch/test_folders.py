@@ -10,8 +10,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "checks"))
 from folders import CHAT_FAULTS, CONFIG, FAULTS, change, remove, whole
 
+from kit.errors import KitError
 from launch import recipe
-from launch.errors import KitError
 from launch.preflight import folders
 
 Call = Callable[..., tuple[int, str, str]]

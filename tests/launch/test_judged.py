@@ -17,8 +17,8 @@ from judged_runs import counted, finish, servers, start, until
 
 from checks.benchmarks import canary
 from checks.benchmarks.client import Reply
-from checks.errors import KitError
 from checks.items import Item
+from kit.errors import KitError
 from launch import recipe, site
 from launch.cluster.lifeline import there
 from launch.run import Run, create

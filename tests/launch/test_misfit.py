@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.files import read_json
 from launch.run import Run
 from launch.stages import execution, misfit

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planned_shapes import FAMILY, made, setup
 
+from kit.errors import KitError
 from launch import plan_command, recipe, site
-from launch.errors import KitError
 from launch.preflight import choices, dims, plan, plan_assume, plan_corpus, plan_time
 from launch.preflight.plan_assume import Range
 

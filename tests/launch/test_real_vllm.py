@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from kit.errors import KitError
 from launch import recipe, site
 from launch.cluster import interpreter
-from launch.errors import KitError
 from launch.preflight import fetch
 from launch.recipe import ROOT
 from launch.stages import serve

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kit.errors import KitError
 from launch import recipe
-from launch.errors import KitError
 from launch.site import Site
 from launch.stages.train import accumulation, axolotl_config, to_yaml
 

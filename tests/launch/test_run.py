@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from kit.errors import KitError
 from launch import pipeline
 from launch.cluster.lifeline import there
-from launch.errors import KitError
 from launch.run import Run, find, held, open_run
 from launch.watch import state
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from kit.errors import KitError
 from launch import recipe, site
 from launch.cluster import container
 from launch.cluster.script import REQUEUE, make
-from launch.errors import KitError
 from launch.recipe import ROOT
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from kit.errors import KitError
 from launch import recipe, run, site
 from launch.cluster import interpreter
-from launch.errors import KitError
 from launch.preflight import choices, stack, vllm_cpu
 from launch.preflight.fetch import BUILDERS
 from launch.recipe import ROOT, Recipe

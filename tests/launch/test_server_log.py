@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.stages.server_log import explained, first_cause, hint
 
 INSPECTED = """\

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from kit.errors import KitError
 from launch import site
-from launch.errors import KitError
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from realslurm import RealSlurm
 
+from kit.errors import KitError
 from launch import pipeline, slurm_commands
 from launch.cluster import chain
-from launch.errors import KitError
 from launch.recipe import ROOT
 from launch.run import Run
 from launch.stages import execution

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kit.errors import KitError
 from launch.cluster import slurm
-from launch.errors import KitError
 from launch.files import write_json
 from launch.run import Run, held
 from launch.watch import jobs, state

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from containers.spec import ROOM, load
+from kit.errors import KitError
 from launch import recipe
-from launch.errors import ACTIONABLE, KitError
 from launch.preflight import doctor, stack
 from launch.site import Site
 
@@ -31,7 +31,7 @@ def state(site: Site, name: str = "olmo-2-32b") -> str:
     """What a run of this recipe is told: "", or the refusal."""
     try:
         stack.check(recipe.load(name), site)
-    except ACTIONABLE as error:
+    except KitError as error:
         return str(error)
     return ""
 

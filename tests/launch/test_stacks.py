@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from real_files import real_files
 
+from kit.errors import KitError
 from launch import stacks
-from launch.errors import KitError
 from launch.preflight.upstream import load_pins
 
 Call = Callable[..., tuple[int, str, str]]

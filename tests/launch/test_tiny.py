@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("transformers")
 pytest.importorskip("torch")
 
-from checks.errors import KitError
+from kit.errors import KitError
 from launch.preflight.tiny import build_tiny
 
 ROOT = Path(__file__).parents[2]

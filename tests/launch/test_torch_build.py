@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.errors import KitError
+from kit.errors import KitError
 from launch.preflight import torch_build
 from launch.preflight.torch_build import CPU_INDEX, choose
 

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("transformers")
 pytest.importorskip("torch")
 
-from checks.errors import KitError
+from kit.errors import KitError
 from launch import recipe
 from launch.preflight import dims
 from launch.preflight.fetch import _texts

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from kit.errors import KitError
 from launch import site as sites
-from launch.errors import KitError
 from launch.preflight.upstream import load_pins, pinned_file, pinned_folder
 from launch.site import Site
 

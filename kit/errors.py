@@ -1,6 +1,12 @@
-"""The one shape of an error in this room: what, where, likely cause, next command."""
+"""The one shape of an error that a user can act on, and the nearest names for one mistyped."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+#: Names that are listed where none is close: a benchmark has thousands of items.
+_LISTED = 20
 
 
 class KitError(Exception):
@@ -36,3 +42,16 @@ def _rebuild(
     kind: type[KitError], what: str, where: str, cause: str, fix: str, code: int
 ) -> KitError:
     return kind(what, where=where, cause=cause, fix=fix, exit_code=code)
+
+
+def nearest(name: str, known: Iterable[str], *, most: int = 3) -> str:
+    """Say which known names are closest to `name`, or list them when none is close."""
+    lower = {one.lower(): one for one in sorted(known)}
+    close = difflib.get_close_matches(name.lower(), lower, n=most, cutoff=0.5)
+    if not close:  # "eval.limt" is far from "eval.limit" for no ratio, but "limit" may be a part
+        close = [one for one in lower if name.lower().rsplit(".", 1)[-1] in one][:most]
+    if close:
+        return "nearest: " + ", ".join(lower[one] for one in close)
+    shown = list(lower.values())[:_LISTED]
+    more = len(lower) - len(shown)
+    return "known: " + ", ".join(shown) + (f" and {more:,} more" if more else "")
