@@ -15,7 +15,7 @@ SERVE_VENV ?= .venv-serve
 TORCH_INDEX ?=
 PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt
 # Chooses torch's build, says why, and gives pip's words for it.
-TORCH = $(VENV)/bin/python -m launch.preflight.torch_build $(TORCH_INDEX)
+TORCH = $(VENV)/bin/python -m launch.plan.torch_build $(TORCH_INDEX)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check setup setup-dev serve-cpu clean
@@ -40,12 +40,12 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 
 # The file lists every package: pip resolves nothing. What vLLM's build for CPUs still needs, the
 # program mends and checks.
-$(SERVE_VENV)/.ready: constraints-serve.txt pyproject.toml launch/preflight/vllm_cpu.py
+$(SERVE_VENV)/.ready: constraints-serve.txt pyproject.toml launch/plan/vllm_cpu.py
 	$(PYTHON) -m venv $(SERVE_VENV)
-	torch=$$($(SERVE_VENV)/bin/python -m launch.preflight.torch_build $(TORCH_INDEX)) && \
+	torch=$$($(SERVE_VENV)/bin/python -m launch.plan.torch_build $(TORCH_INDEX)) && \
 	  $(SERVE_VENV)/bin/python -m pip install --disable-pip-version-check --no-deps $$torch \
 	  -r constraints-serve.txt -e .
-	$(SERVE_VENV)/bin/python launch/preflight/vllm_cpu.py
+	$(SERVE_VENV)/bin/python launch/plan/vllm_cpu.py
 	@touch $@
 
 serve-cpu: $(SERVE_VENV)/.ready

@@ -30,10 +30,10 @@ from typing import Any
 import torch
 
 from checks.report.lines import Axis, Series, chart, standalone
-from launch import recipe as recipes
 from launch.files import write_json, write_text
-from launch.preflight.fetch import _texts
-from launch.preflight.tiny import build_tiny
+from launch.inputs.base_model import _texts
+from launch.inputs.tiny import build_tiny
+from launch.run import recipe as recipes
 
 RECIPES = ("gemma-3-27b", "olmo-2-32b", "eurollm-22b", "eurollm-9b", "apertus-70b", "apertus-8b")
 USUAL = 0.02

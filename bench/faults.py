@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from launch.recipe import load
+from launch.run.recipe import load
 from launch.stages.envelope import Envelope, Guard, read_bands
 
 Turns = list[tuple[str, str]]

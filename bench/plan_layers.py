@@ -14,7 +14,7 @@ import itertools
 from typing import Any
 
 from bench.memory import Recorder
-from launch.preflight.dims import FAMILIES
+from launch.inputs.dims import FAMILIES
 
 #: hidden, intermediate, heads and heads of keys of the published models, by model_type.
 REAL = {

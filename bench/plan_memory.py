@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import planned
-from launch.preflight import dims, plan_memory
+from launch.inputs import dims
+from launch.plan import memory as plan_memory
 
 FILE = Path(__file__).parent.parent / "tests" / "launch" / "memory.json"
 RANKS = 2

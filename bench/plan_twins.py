@@ -22,8 +22,9 @@ from typing import Any
 
 from bench import planned
 from bench.memory import COUNTED
-from launch import recipe, site
-from launch.preflight import dims, plan_memory
+from launch.inputs import dims
+from launch.plan import memory as plan_memory
+from launch.run import recipe, site
 from launch.stages.train import accumulation
 
 FILE = Path(__file__).parent.parent / "tests" / "launch" / "twins.json"

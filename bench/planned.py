@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from launch.preflight.plan_memory import Memory
+from launch.plan.memory import Memory
 
 MIB = 2**20
 

@@ -32,9 +32,9 @@ from typing import Any
 
 from checks.items import read_items
 from checks.statistics import mean_interval, wilson
-from launch import recipe as recipes
-from launch.judging import own_files
-from launch.preflight.wanted import from_hub
+from launch.inputs.wanted import from_hub
+from launch.run import recipe as recipes
+from launch.run.judging import own_files
 
 TITLES = {
     "medmcqa": "MedMCQA",

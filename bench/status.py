@@ -22,10 +22,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "launch")]
 
 from realslurm import running  # noqa: E402
 
-from launch import recipe, site  # noqa: E402
 from launch.files import write_json  # noqa: E402
-from launch.preflight.choices import FULL  # noqa: E402
-from launch.run import create  # noqa: E402
+from launch.plan.choices import FULL  # noqa: E402
+from launch.run import recipe, site  # noqa: E402
+from launch.run.folder import create  # noqa: E402
 
 
 def fill(runs: Path, count: int, job: str) -> None:

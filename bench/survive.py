@@ -30,11 +30,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "launch")]
 
 from realslurm import RealSlurm, running  # noqa: E402
 
-from launch import pipeline, recipe, site  # noqa: E402
-from launch.cluster import chain  # noqa: E402
 from launch.files import read_jsonl  # noqa: E402
-from launch.run import Run, create  # noqa: E402
-from launch.watch import jobs  # noqa: E402
+from launch.run import recipe, site  # noqa: E402
+from launch.run.folder import Run, create  # noqa: E402
+from launch.slurm import (  # noqa: E402
+    chain,
+    jobs,
+    pipeline,
+)
 
 PATIENCE_S = 900
 
@@ -187,7 +190,7 @@ HARMLESS = ("node drained", "launcher killed")
 def one_run(slurm: RealSlurm, place: Path, smoke: str, turn: int) -> dict[str, object]:
     """Break one full-length run by every fault in turn; gives its verdict and its weights."""
     from checks.verdict import read_verdict
-    from launch.preflight.choices import FULL
+    from launch.plan.choices import FULL
 
     slurm.empty()
     slurm.make_whole()

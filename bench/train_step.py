@@ -35,7 +35,7 @@ from bench.step.text import text
 from bench.step.variants import OPTIONS, Variant, absent, one_by_one, start
 from kit.errors import KitError
 from launch.files import write_json
-from launch.recipe import load
+from launch.run.recipe import load
 
 
 def fastest(base: Measured, found: list[Measured], dtype: torch.dtype) -> Variant:

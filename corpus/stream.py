@@ -184,3 +184,15 @@ def _check(lines: list[bytes]) -> Checked:
     if _matcher is None:
         raise RuntimeError("the worker was not made ready")
     return _matcher.check(lines)
+
+
+#: Less than this is done before a second process would have begun.
+SMALL = 2 * 2**20
+
+
+def choose_workers(size: int) -> tuple[int, str]:
+    """Give the number of processes for so many bytes of rows, and why."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if size < SMALL:
+        return 1, "the files are small"
+    return cores or 1, "one for each core that this process may use"

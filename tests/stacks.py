@@ -11,7 +11,7 @@ import pytest
 from containers import seams
 from containers.lockfile import normal
 from containers.spec import ROOM
-from launch.cluster.interpreter import VARIABLE, serving
+from launch.run.interpreter import VARIABLE, serving
 
 #: Versions in the environment with vLLM that are not the lock's, and why that is borne.
 OTHERWISE = {

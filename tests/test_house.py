@@ -16,6 +16,9 @@ ROOMS = {
     "bench": {"kit", "corpus", "checks", "containers", "launch"},
 }
 
+#: The rooms of launch/, each above those before it.
+FLOORS = ("run", "inputs", "stages", "slurm", "plan", "cli")
+
 
 def imports(source: str) -> set[str]:
     found = set()
@@ -91,3 +94,30 @@ def test_a_circle_is_seen_inside_functions_and_not_in_annotations() -> None:
     assert not needs("if TYPE_CHECKING:\n    from a.y import Y\n", both)
     assert in_a_circle({"a.x": {"a.y"}, "a.y": {"a.x"}, "a.z": {"a.x"}}) == both
     assert not in_a_circle({"a.x": {"a.y"}, "a.y": set()})
+
+
+def climbs(source: str, floor: str) -> set[str]:
+    """Modules of launch/ above this floor that the source imports, inside functions too."""
+    above = FLOORS[FLOORS.index(floor) + 1 :]
+    names = {module(p) for room in above for p in (ROOT / "launch" / room).glob("*.py")}
+    return needs(source, names)
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_inside_launch_no_import_runs_up(floor: str) -> None:
+    for path in (ROOT / "launch" / floor).rglob("*.py"):
+        wrong = climbs(path.read_text(), floor)
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_a_climb_is_seen_inside_functions() -> None:
+    source = "def f():\n    from launch.slurm import script\n"
+    assert climbs(source, "stages") == {"launch.slurm", "launch.slurm.script"}
+    assert not climbs(source, "plan")
+
+
+def test_every_module_of_launch_stands_on_a_floor() -> None:
+    places = {p.name for p in (ROOT / "launch").iterdir() if p.suffix == ".py" or p.is_dir()}
+    # Data, the entry of `python -m launch`, and the floors.
+    known = {"__init__.py", "__main__.py", "__pycache__", "sites", *FLOORS}
+    assert places - known <= {"files.py"}

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from launch.cluster.lifeline import there
+from launch.run.lifeline import there
 
 pytest.importorskip("axolotl")
 pytest.importorskip("lm_eval")

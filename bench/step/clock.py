@@ -18,7 +18,7 @@ import torch
 
 from bench.step.model import Batch
 from bench.step.variants import Variant, apply, arranged, loss_function
-from launch.preflight.dims import Dims
+from launch.inputs.dims import Dims
 
 #: Dense bfloat16 peaks of the makers' data sheets, FLOP/s, by a part of the device's name.
 DATA_SHEET = {"GH200": 989.4e12, "H200": 989.4e12, "H100 PCIe": 756e12, "H100": 989.4e12,

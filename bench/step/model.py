@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from kit.errors import KitError
-from launch import recipe as recipes
-from launch.preflight import dims
-from launch.preflight.dims import Dims
+from launch.inputs import dims
+from launch.inputs.dims import Dims
+from launch.run import recipe as recipes
 
 #: Mean tokens of a row: the published 150M tokens over 601,346 rows.
 MEAN_DOCUMENT = 250

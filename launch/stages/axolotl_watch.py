@@ -30,7 +30,8 @@ from axolotl.integrations.base import BasePlugin
 
 from kit.errors import KitError
 from launch.files import read_jsonl, write_json
-from launch.stages import checkpoints, envelope, pace
+from launch.run import pace
+from launch.stages import checkpoints, envelope
 
 PROGRESS_DIR = "MFO_PROGRESS_DIR"
 STOP_FILE = "MFO_STOP_FILE"
@@ -199,7 +200,7 @@ def tell_pace(measured: pace.Pace, step: int) -> None:
 def ask_rank_0(due: bool) -> tuple[bool, bool]:
     """Give (stop, save) as rank 0 sees them. Call it on all ranks: all get one answer.
 
-    Rank 0 looks for the file that MFO_STOP_FILE names (see launch.cluster.attempt) and at its own
+    Rank 0 looks for the file that MFO_STOP_FILE names (see launch.run.attempt) and at its own
     clock; if each rank looked for itself, some would save a step later than others and wait there
     for ever.
 

@@ -18,8 +18,8 @@ from kit.errors import KitError
 from launch.files import read_json, sha256_file, write_json
 
 if TYPE_CHECKING:
-    from launch.recipe import Recipe
-    from launch.run import Run
+    from launch.run.folder import Run
+    from launch.run.recipe import Recipe
 
 OFF = "off"
 MODES = (OFF, "correct", "faithful")
@@ -84,7 +84,7 @@ def inputs(run: Run) -> dict[str, Any]:
     mode = decontamination(run.recipe)
     if mode != OFF:
         from checks.benchmarks.mcq import test_split
-        from launch.preflight.fetch import base_model_identity
+        from launch.inputs.base_model import base_model_identity
         from launch.stages.evaluate import benchmark_files
 
         files = {} if _every(run) else benchmark_files(run.recipe)
@@ -164,8 +164,9 @@ def _decontaminate(
     """Put the kept rows in train.jsonl's place; gives the summary and the other files."""
     from checks.benchmarks.kinds import items_of
     from corpus.decontaminate import decontaminate
-    from launch.corpus_commands import choose_workers, outside, read_prompts
-    from launch.preflight.fetch import base_model
+    from corpus.stream import choose_workers
+    from launch.inputs.base_model import base_model
+    from launch.inputs.prompts import outside, read_prompts
     from launch.stages.evaluate import benchmark_files
 
     folder = run.folder("corpus")

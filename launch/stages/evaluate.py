@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from checks.benchmarks import kinds
 from kit.errors import KitError, nearest
-from launch import judging
 from launch.files import digest, read_json, sha256_file, write_json
-from launch.preflight import comparators, fetch, upstream
-from launch.run import versions
+from launch.inputs import base_model as fetch
+from launch.inputs import comparators, upstream
+from launch.run import judging
+from launch.run.folder import versions
 from launch.stages import graders, judged, server_log
 
 #: Keys of [judge] that say where something lies and not what it is.
@@ -20,8 +21,8 @@ PLACES = ("grader_prompt", "pairs_prompt", "canary", "script", "vignettes", "con
           "rubric", "medgemma", "medgemma_revision")  # fmt: skip
 
 if TYPE_CHECKING:
-    from launch.recipe import Recipe
-    from launch.run import Run
+    from launch.run.folder import Run
+    from launch.run.recipe import Recipe
 
 
 def benchmark_files(recipe: Recipe) -> dict[str, Path]:

@@ -16,7 +16,7 @@ from launch.stages import misfit
 from launch.stages.table import STAGES
 
 if TYPE_CHECKING:
-    from launch.run import Run
+    from launch.run.folder import Run
 
 #: How names begin that stay when a stage is begun anew: what was said, and the job that runs it.
 KEPT = ("log", "status", "job.json", "environment.toml", "stop.")
@@ -71,7 +71,7 @@ def _make_ready(run: Run, name: str, inputs: Mapping[str, object]) -> None:
     folder = run.folder(name)
     folder.mkdir(exist_ok=True)
     (folder / "outputs.json").unlink(missing_ok=True)
-    from launch.run import plain
+    from launch.run.folder import plain
 
     same = read_json(folder / "inputs.json") == plain(inputs)
     if not (same and STAGES[name].resumable):

@@ -22,16 +22,16 @@ from checks.benchmarks.client import Endpoint
 from checks.benchmarks.judging import Protocol
 from checks.benchmarks.templates import JudgePrompt, read_grader, read_judge
 from kit.errors import KitError
-from launch import judging
 from launch.files import digest, sha256_file
-from launch.preflight import comparators
-from launch.preflight.upstream import pinned_file
-from launch.preflight.wanted import judge_folder
+from launch.inputs import comparators
+from launch.inputs.upstream import pinned_file
+from launch.inputs.wanted import judge_folder
+from launch.run import judging
 from launch.stages import serve
 
 if TYPE_CHECKING:
-    from launch.recipe import Recipe
-    from launch.site import Site
+    from launch.run.recipe import Recipe
+    from launch.run.site import Site
 
 UPSTREAM = "upstream"
 #: Where upstream keeps its prompts: table of recipes/upstream.toml, path.

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch import tracking
 from launch.files import read_json, read_jsonl, sha256_file
+from launch.run import tracking
 
 if TYPE_CHECKING:
     from checks.items import Item
     from checks.tables import Table
-    from launch.run import Run
+    from launch.run.folder import Run
 
 
 def inputs(run: Run) -> dict[str, Any]:

@@ -19,13 +19,13 @@ from checks.benchmarks import canary, healthbench, kinds, moove, moove_scores, v
 from checks.benchmarks.client import Call, Client, Progress, Reply
 from checks.benchmarks.details import details
 from checks.items import Item, write_items
-from launch import judging
 from launch.files import digest, sha256_file, write_json
+from launch.run import judging
 from launch.stages import graders
 from launch.stages.serve import ServedClient, Server, Serving
 
 if TYPE_CHECKING:
-    from launch.run import Run
+    from launch.run.folder import Run
 
 BASE, TRAINED = kinds.BASE, "trained"
 #: Seconds between two lines of progress in the log, and between two writes of progress.json.

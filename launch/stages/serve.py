@@ -32,7 +32,7 @@ from typing import Any
 from checks.benchmarks.client import Call, Client, Endpoint, Reply
 from checks.benchmarks.models import CPU_ENGINE, VLLM_SETTINGS
 from kit.errors import KitError
-from launch.cluster import lifeline, ports
+from launch.run import lifeline, ports
 from launch.stages import server_log
 
 HOST = "127.0.0.1"

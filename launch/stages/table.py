@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from launch.stages import corpus, evaluate, judge, train
 
 if TYPE_CHECKING:
-    from launch.run import Run
+    from launch.run.folder import Run
 
 #: A stage's outputs, each with its sha256 where it is known already, and facts for later stages.
 Outputs = tuple[dict[Path, str | None], dict[str, Any]]

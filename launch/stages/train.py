@@ -17,17 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import KitError
-from launch import tracking
-from launch.cluster import attempt
 from launch.files import digest, sha256_file, write_text
-from launch.preflight import dims, fetch
-from launch.preflight.plan_corpus import check_rows
-from launch.recipe import ROOT, Recipe
-from launch.site import Site
+from launch.inputs import base_model as fetch
+from launch.inputs import dims
+from launch.run import attempt, tracking
+from launch.run.recipe import ROOT, Recipe
+from launch.run.site import Site
 from launch.stages import checkpoints, envelope
 
 if TYPE_CHECKING:
-    from launch.run import Run
+    from launch.run.folder import Run
 
 PLUGINS = ["launch.stages.axolotl_watch.WatchPlugin", "launch.stages.axolotl_cpu.CpuPlugin"]
 #: Axolotl's keys that say where things are; they are the run's, not the recipe's.
@@ -118,6 +117,25 @@ def environment(recipe: Recipe, run_path: Path, corpus: str | None = None) -> di
         **({} if recipe.table("shape")["gpus"] else {"DS_ACCELERATOR": "cpu"}),
         **tracking.environment(run_path),
     }
+
+
+def check_rows(recipe: Recipe, rows: int, ranks: int, where: str) -> None:
+    """Refuse a corpus that cannot give every rank one packed micro batch.
+
+    A packed sequence holds at least one row, so fewer rows are certainly too few.
+
+    Raises:
+        KitError: there are fewer rows than ranks times micro batch.
+    """
+    micro = int(recipe.table("train")["micro_batch_size"])
+    if rows < ranks * micro:
+        raise KitError(
+            f"the corpus is too small: {rows:,} rows, and one packed batch for each of {ranks} "
+            f"ranks with micro batch {micro} takes at least {ranks * micro:,}",
+            where=where,
+            cause="each packed sequence holds a row or more, and every rank needs its own",
+            fix="a larger corpus, fewer nodes (--nodes N), or --set train.micro_batch_size=N",
+        )
 
 
 def inputs(run: Run) -> dict[str, Any]:

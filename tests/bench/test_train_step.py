@@ -16,7 +16,7 @@ from bench import train_step
 from bench.step import clock, model, variants
 from bench.step.clock import Measured
 from bench.step.variants import Variant
-from launch.preflight import dims
+from launch.inputs import dims
 
 TINY = ["--device", "cpu", "--layers", "2", "--tiny", "--steps", "1", "--warm", "0", "--micro", "2"]
 

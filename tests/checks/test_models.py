@@ -12,9 +12,9 @@ from lm_eval.api.instance import Instance
 
 from checks.benchmarks import models
 from kit.errors import KitError
-from launch import recipe
-from launch.preflight.fetch import _texts
-from launch.preflight.tiny import build_tiny
+from launch.inputs.base_model import _texts
+from launch.inputs.tiny import build_tiny
+from launch.run import recipe
 
 PROMPTS = ["Which organ does Pelkavane act on?", "Is it?", "a " * 40]
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from launch import recipe, site
-from launch.cli import main
-from launch.preflight import stack
-from launch.run import Run, create
-from launch.watch import jobs
+from launch.cli.app import main
+from launch.plan import stack
+from launch.run import recipe, site
+from launch.run.folder import Run, create
+from launch.slurm import jobs
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fetched_world import no_sockets, world  # noqa: F401 - fixtures

@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "checks"))
 from standin_files import git_mirror, lay_out
 from standin_tasks import task_files
 
-from launch import recipe
-from launch.preflight import upstream, wanted
+from launch.inputs import upstream, wanted
+from launch.run import recipe
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
 QUESTION = "which of the invented drugs lowers the pressure in the eye within one hour"

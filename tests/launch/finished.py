@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from checks.verdict import write_verdict
-from launch import recipe, site
 from launch.files import sha256_file
-from launch.run import Run, create
+from launch.run import recipe, site
+from launch.run.folder import Run, create
 from launch.stages import judge
 
 TABLE = """

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from launch.run import Run
+from launch.run.folder import Run
 
 CHILD = Path(__file__).with_name("judged_child.py")
 

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from launch import recipe, site
-from launch.preflight import plan, plan_memory
+from launch.plan import fit as plan
+from launch.plan import memory as plan_memory
+from launch.run import recipe, site
 
 FAMILY = ("apertus-70b", "olmo-2-32b", "gemma-3-27b", "eurollm-22b", "eurollm-9b", "apertus-8b")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from launch import recipe
-from launch.preflight.tiny import build_tiny
+from launch.inputs.tiny import build_tiny
+from launch.run import recipe
 from launch.stages.train import PLUGINS
 
 ROOT = Path(__file__).parents[2]

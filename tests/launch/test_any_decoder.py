@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from kit.errors import KitError
-from launch import recipe, site
-from launch.preflight import dims, fetch, plan, plan_memory
+from launch.inputs import base_model as fetch
+from launch.inputs import dims
+from launch.plan import fit as plan
+from launch.plan import memory as plan_memory
+from launch.run import recipe, site
 from launch.stages.train import axolotl_config, say_dtype
 
 SMALL = {"num_hidden_layers": 3, "hidden_size": 64, "num_attention_heads": 4, "vocab_size": 96,
@@ -65,7 +68,7 @@ def test_experts_count_as_many_as_a_token_meets() -> None:
 def test_without_transformers_llamas_formula_stands_in_and_says_so(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from launch.preflight import dims_class
+    from launch.inputs import dims_class
 
     monkeypatch.setattr(dims_class, "find_spec", lambda _: None)
     found = dims.parse(config("qwen3"))

@@ -20,9 +20,8 @@ pytest.importorskip("openai")
 
 from checks.benchmarks.client import Call, Client
 from kit.errors import KitError
-from launch import recipe, site
-from launch.cluster import interpreter
-from launch.preflight import fetch
+from launch.inputs import base_model as fetch
+from launch.run import interpreter, recipe, site
 from launch.stages.serve import ServedClient, Server, Serving, small, vllm
 
 WINDOW = 64

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from launch.cli import mfo
-from launch.run import Run
+from launch.cli.app import mfo
+from launch.run.folder import Run
 
 PUBLISHED = """
 [table]
@@ -27,7 +27,7 @@ medqa = 75.0
 def test_help_lists_the_commands_and_imports_no_framework() -> None:
     heavy = "{'torch', 'rich', 'submitit', 'scipy', 'yaml', 'huggingface_hub', 'transformers'}"
     code = (
-        "import sys; from launch.cli import main; sys.argv = ['mfo', '--help']\n"
+        "import sys; from launch.cli.app import main; sys.argv = ['mfo', '--help']\n"
         f"try: main()\nfinally: assert not {heavy} & set(sys.modules), sys.modules.keys()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -19,12 +19,13 @@ from judged_runs import counted, finish, servers, start, until
 
 from checks.tables import load_table
 from kit.errors import KitError
-from launch import judging, recipe, site
-from launch.cluster.lifeline import there
-from launch.cluster.script import data_paths
-from launch.preflight import choices, comparators, wanted
-from launch.recipe import Recipe
-from launch.run import Run, create
+from launch.inputs import comparators, wanted
+from launch.plan import choices
+from launch.run import judging, recipe, site
+from launch.run.folder import Run, create
+from launch.run.lifeline import there
+from launch.run.recipe import Recipe
+from launch.slurm.script import data_paths
 from launch.stages import evaluate, graders
 
 BASE, OTHER = "auto_moove", "auto_moove_medgemma"

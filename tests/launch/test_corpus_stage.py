@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from kit.errors import KitError
-from launch import recipe, site
-from launch.preflight import choices
-from launch.run import Run, create
+from launch.plan import choices
+from launch.run import recipe, site
+from launch.run.folder import Run, create
 from launch.stages import execution
 
 QUESTION = "which of the invented drugs lowers the pressure in the eye within one hour"

@@ -10,9 +10,10 @@ import pytest
 import yaml
 from real_files import real_files
 
-from launch import departures, recipe, site
-from launch.departures import ABSENT, compare, flatten, published_file
-from launch.recipe_commands import PLANNED_AT, training_file
+from launch.cli.recipe_commands import PLANNED_AT, training_file
+from launch.inputs import departures
+from launch.inputs.departures import ABSENT, compare, flatten, published_file
+from launch.run import recipe, site
 
 Call = Callable[..., tuple[int, str, str]]
 SIX = ("apertus-70b", "apertus-8b", "olmo-2-32b", "eurollm-22b", "eurollm-9b", "gemma-3-27b")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from launch.run import Run
-from launch.watch.diagnose import RULES, diagnose, late_rank, logs_of
+from launch.run.folder import Run
+from launch.slurm.diagnose import RULES, diagnose, late_rank, logs_of
 
 LOGS = Path(__file__).parent / "logs"
 CAUSES = {

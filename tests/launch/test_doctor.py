@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from realslurm import RealSlurm
 
-from launch import site
-from launch.preflight import bandwidth, doctor
-from launch.preflight.node_probe import probe
+from launch.plan import bandwidth, doctor
+from launch.plan.node_probe import probe
+from launch.run import site
 
 NODE: dict[str, Any] = {
     "node": "n1", "time": 100.0, "machine": "aarch64", "python": "3.12.3",

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kit.errors import KitError
-from launch import recipe
+from launch.run import recipe
 from launch.stages import envelope
 from launch.stages.envelope import Bands, Envelope, Guard, parse
 

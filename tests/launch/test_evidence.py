@@ -13,8 +13,8 @@ from finished import finished_run
 from checks.archive import pack, unpack
 from checks.bundle import check_bundle, make_bundle
 from kit.errors import KitError
-from launch import evidence
-from launch.run import Run
+from launch.cli import evidence
+from launch.run.folder import Run
 
 Call = Callable[..., tuple[int, str, str]]
 TOKEN = "hf_" + "aB3" * 12

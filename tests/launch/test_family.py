@@ -9,10 +9,11 @@ import pytest
 
 from checks.tables import load_table
 from kit.errors import KitError
-from launch import recipe
-from launch.preflight import dims
-from launch.recipe_commands import flat, training_file
-from launch.site import Site
+from launch.cli.recipe_commands import training_file
+from launch.inputs import dims
+from launch.run import recipe
+from launch.run.recipe_keys import flat
+from launch.run.site import Site
 from launch.stages.train import accumulation
 
 ALL = {  # the paper's training table: what all six share

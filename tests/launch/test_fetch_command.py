@@ -19,9 +19,11 @@ from standin_files import git_mirror, lay_out
 from standin_tasks import task_files
 
 from kit.errors import KitError
-from launch import recipe, site
-from launch import run as runs
-from launch.preflight import choices, fetch, upstream, wanted
+from launch.inputs import base_model as fetch
+from launch.inputs import upstream, wanted
+from launch.plan import choices
+from launch.run import folder as runs
+from launch.run import recipe, site
 from launch.stages import execution
 from launch.stages.evaluate import benchmark_files
 

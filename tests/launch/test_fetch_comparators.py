@@ -16,8 +16,9 @@ from standin_files import lay_out
 
 from corpus import origins
 from corpus.store import Repo
-from launch import fetch_commands, judging, recipe, site
-from launch.preflight import comparators, wanted
+from launch.cli import fetch_commands
+from launch.inputs import comparators, wanted
+from launch.run import judging, recipe, site
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "checks"))
 from folders import CHAT_FAULTS, CONFIG, FAULTS, change, remove, whole
 
 from kit.errors import KitError
-from launch import recipe
-from launch.preflight import folders
+from launch.inputs import folders
+from launch.run import recipe
 
 Call = Callable[..., tuple[int, str, str]]
 Door = Callable[[Path, Path], list[object]]

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from containers.spec import ROOM, load
-from launch import evidence, site
-from launch.run import Run
+from launch.cli import evidence
+from launch.run import site
+from launch.run.folder import Run
 
 
 def test_sites_name_the_files_that_export_writes() -> None:
@@ -87,7 +88,7 @@ def test_a_bundle_holds_the_images_evidence(new_run: Callable[..., Run], tmp_pat
 def test_a_kit_that_is_mounted_and_not_installed_knows_its_version(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from launch import run
+    from launch.run import folder as run
 
     installed = run.kit_state()
 

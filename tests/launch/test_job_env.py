@@ -10,12 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from launch import site
-from launch.cluster import job_env
+from launch.run import job_env, site
 
 CHILD = """
 import resource, sys
-from launch.cluster import job_env
+from launch.run import job_env
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
 print(job_env.raise_open_files())
 import subprocess

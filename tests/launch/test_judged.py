@@ -19,9 +19,9 @@ from checks.benchmarks import canary
 from checks.benchmarks.client import Reply
 from checks.items import Item
 from kit.errors import KitError
-from launch import recipe, site
-from launch.cluster.lifeline import there
-from launch.run import Run, create
+from launch.run import recipe, site
+from launch.run.folder import Run, create
+from launch.run.lifeline import there
 from launch.stages import graders, judged, serve
 
 JUDGED = ["healthbench", "auto_moove"]

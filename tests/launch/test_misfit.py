@@ -11,7 +11,7 @@ import pytest
 
 from kit.errors import KitError
 from launch.files import read_json
-from launch.run import Run
+from launch.run.folder import Run
 from launch.stages import execution, misfit
 from launch.stages.table import STAGES
 

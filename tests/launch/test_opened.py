@@ -13,9 +13,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "checks"))
 from folders import whole
 from standin_tasks import task_files
 
-from launch import recipe, site
-from launch.preflight import opened, upstream
-from launch.preflight.choices import FULL
+from launch.inputs import upstream
+from launch.plan import opened
+from launch.plan.choices import FULL
+from launch.run import recipe, site
 
 Call = Callable[..., tuple[int, str, str]]
 COMMIT = "0123456789" * 4

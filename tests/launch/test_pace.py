@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launch.stages.pace import Pace
+from launch.run.pace import Pace
 
 
 def walk(limit_s: float, step_s: float, save_s: float, steps: int) -> tuple[list[int], float]:

@@ -12,9 +12,16 @@ from hypothesis import strategies as st
 from planned_shapes import FAMILY, made, setup
 
 from kit.errors import KitError
-from launch import plan_command, recipe, site
-from launch.preflight import choices, dims, plan, plan_assume, plan_corpus, plan_time
-from launch.preflight.plan_assume import Range
+from launch.cli import plan_command
+from launch.inputs import dims
+from launch.plan import assume as plan_assume
+from launch.plan import choices
+from launch.plan import corpus as plan_corpus
+from launch.plan import duration as plan_time
+from launch.plan import fit as plan
+from launch.plan.assume import Range
+from launch.run import recipe, site
+from launch.stages.train import check_rows
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -128,9 +135,9 @@ def test_a_corpus_too_small_for_one_packed_batch_a_rank_is_refused(
     assert "2 ranks with micro batch 2" in err
     assert not (tmp_path / "runs").exists()
     smoke = recipe.load("smoke")
-    plan_corpus.check_rows(smoke, 4, 2, "x")
+    check_rows(smoke, 4, 2, "x")
     with pytest.raises(KitError, match="too small"):
-        plan_corpus.check_rows(smoke, 3, 2, "x")
+        check_rows(smoke, 3, 2, "x")
 
 
 # --- sites ---------------------------------------------------------------------------------------

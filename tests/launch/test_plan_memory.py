@@ -11,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planned_shapes import FAMILY, made, setup
 
-from launch import recipe
-from launch.preflight import dims, plan, plan_memory, plan_time
+from launch.inputs import dims
+from launch.plan import duration as plan_time
+from launch.plan import fit as plan
+from launch.plan import memory as plan_memory
+from launch.run import recipe
 
 GIB = 2**30
 MEASURED: dict[str, dict[str, Any]] = json.loads(

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from checks.tables import load_table, parse_table
-from launch import recipe, site
-from launch.preflight import choices, dims, numbers
+from launch.inputs import dims, numbers
+from launch.plan import choices
+from launch.run import recipe, site
 from launch.stages import envelope, judge
 
 

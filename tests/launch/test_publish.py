@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 from standin_hub import TOKEN, StandInHub, stand_in_hub
 
 from checks.verdict import read_verdict, write_verdict
-from launch.run import Run
+from launch.run.folder import Run
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -16,10 +16,9 @@ from typing import Any
 import pytest
 
 from kit.errors import KitError
-from launch import recipe, site
-from launch.cluster import interpreter
-from launch.preflight import fetch
-from launch.recipe import ROOT
+from launch.inputs import base_model as fetch
+from launch.run import interpreter, recipe, site
+from launch.run.recipe import ROOT
 from launch.stages import serve
 
 PYTHON = interpreter.serving()

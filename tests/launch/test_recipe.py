@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from kit.errors import KitError
-from launch import recipe
-from launch.site import Site
+from launch.run import recipe
+from launch.run.site import Site
 from launch.stages.train import accumulation, axolotl_config, to_yaml
 
 

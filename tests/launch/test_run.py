@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from kit.errors import KitError
-from launch import pipeline
-from launch.cluster.lifeline import there
-from launch.run import Run, find, held, open_run
-from launch.watch import state
+from launch.run.folder import Run, find, held, open_run
+from launch.run.lifeline import there
+from launch.slurm import pipeline, state
 
 NewRun = Callable[..., Run]
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from kit.errors import KitError
-from launch import recipe, site
-from launch.cluster import container
-from launch.cluster.script import REQUEUE, make
-from launch.recipe import ROOT
+from launch.run import recipe, site
+from launch.run.recipe import ROOT
+from launch.slurm import container
+from launch.slurm.script import REQUEUE, make
 
 GOLDEN = Path(__file__).parent / "golden"
 SLURM_SITES = [n for n in site.known_sites() if site.load(n).scheduler == "slurm"]
@@ -101,7 +101,7 @@ def test_sites_differ_only_where_their_profiles_say() -> None:
 
 
 def test_every_setting_has_evidence() -> None:
-    from launch.site_commands import examine
+    from launch.plan.site_check import examine
 
     for name in site.known_sites():
         unsaid = [

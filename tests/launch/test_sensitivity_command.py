@@ -8,7 +8,7 @@ import pytest
 from finished import finished_run
 
 from checks.bundle import compare
-from launch.run import Run
+from launch.run.folder import Run
 
 Call = Callable[..., tuple[int, str, str]]
 SMOKE = Path(__file__).parents[2] / "recipes" / "smoke" / "benchmarks"

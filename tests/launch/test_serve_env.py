@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from kit.errors import KitError
-from launch import recipe, run, site
-from launch.cluster import interpreter
-from launch.preflight import choices, stack, vllm_cpu
-from launch.preflight.fetch import BUILDERS
-from launch.recipe import ROOT, Recipe
+from launch.inputs.base_model import BUILDERS
+from launch.plan import choices, stack, vllm_cpu
+from launch.run import folder as run
+from launch.run import interpreter, recipe, site
+from launch.run.recipe import ROOT, Recipe
 
 
 def smoke(backend: str = "vllm") -> Recipe:

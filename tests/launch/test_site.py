@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kit.errors import KitError
-from launch import site
+from launch.run import site
 
 
 @pytest.fixture

@@ -10,12 +10,11 @@ import pytest
 from realslurm import RealSlurm
 
 from kit.errors import KitError
-from launch import pipeline, slurm_commands
-from launch.cluster import chain
-from launch.recipe import ROOT
-from launch.run import Run
+from launch.cli import slurm_commands
+from launch.run.folder import Run
+from launch.run.recipe import ROOT
+from launch.slurm import chain, jobs, pipeline, state
 from launch.stages import execution
-from launch.watch import jobs, state
 
 pytestmark = pytest.mark.slurm
 NewRun = Callable[..., Run]
@@ -172,7 +171,7 @@ def test_an_image_that_is_not_there_is_named_before_submission(
     with pytest.raises(pipeline.StageFailedError):  # this Slurm has no Pyxis: the job says so
         chain.submit(run)
         wait(run)
-    from launch.watch.diagnose import diagnose, logs_of
+    from launch.slurm.diagnose import diagnose, logs_of
 
     found = diagnose(logs_of(run))
     assert found is not None
@@ -182,7 +181,7 @@ def test_an_image_that_is_not_there_is_named_before_submission(
 def test_seeds_are_one_array_whose_elements_go_their_own_way(
     slurm: RealSlurm, slurm_run: NewRun, tmp_path: Path
 ) -> None:
-    from launch.seeds import run_seeds
+    from launch.cli.seeds import run_seeds
 
     # The second seed's job fails until the test allows it; the others must not care.
     fails = f'[ "$SLURM_ARRAY_TASK_ID" != 1 ] || [ -e {tmp_path}/mended ] || exit 7'

@@ -12,13 +12,11 @@ import pytest
 import slurmdb
 from realslurm import RealSlurm, missing, running
 
-from launch import pipeline
-from launch.cluster import chain
-from launch.cluster import slurm as asked
-from launch.run import Run
+from launch.run.folder import Run
+from launch.slurm import chain, jobs, pipeline, state
+from launch.slurm import commands as asked
+from launch.slurm.diagnose import diagnose, logs_of
 from launch.stages import execution
-from launch.watch import jobs, state
-from launch.watch.diagnose import diagnose, logs_of
 
 pytestmark = pytest.mark.slurm
 NewRun = Callable[..., Run]

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from kit.errors import KitError
-from launch.cluster import slurm
 from launch.files import write_json
-from launch.run import Run, held
-from launch.watch import jobs, state
+from launch.run.folder import Run, held
+from launch.slurm import commands as slurm
+from launch.slurm import jobs, state
 
 NewRun = Callable[..., Run]
 SQUEUE = """\

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from realslurm import RealSlurm
 
-from launch import pipeline, recipe, site
-from launch.cluster import chain
+from launch.cli.slurm_commands import shaped
+from launch.cli.watch_commands import rank_log
 from launch.files import read_jsonl
-from launch.run import Run, create
-from launch.slurm_commands import shaped
-from launch.watch import jobs, state
-from launch.watch_commands import rank_log
+from launch.run import recipe, site
+from launch.run.folder import Run, create
+from launch.slurm import chain, jobs, pipeline, state
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 

@@ -11,8 +11,8 @@ pytest.importorskip("openai")
 
 from checks.benchmarks.client import Call, Client
 from checks.benchmarks.small_server import own_window
-from launch import recipe, site
-from launch.preflight import fetch
+from launch.inputs import base_model as fetch
+from launch.run import recipe, site
 from launch.stages.serve import ServedClient, Server, small
 
 

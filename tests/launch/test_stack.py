@@ -10,9 +10,9 @@ import pytest
 
 from containers.spec import ROOM, load
 from kit.errors import KitError
-from launch import recipe
-from launch.preflight import doctor, stack
-from launch.site import Site
+from launch.plan import doctor, stack
+from launch.run import recipe
+from launch.run.site import Site
 
 OLMO = recipe.load("olmo-2-32b")
 LAPTOP = Site("laptop", "A laptop")

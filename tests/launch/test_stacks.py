@@ -9,8 +9,8 @@ import pytest
 from real_files import real_files
 
 from kit.errors import KitError
-from launch import stacks
-from launch.preflight.upstream import load_pins
+from launch.inputs.upstream import load_pins
+from launch.run import stacks
 
 Call = Callable[..., tuple[int, str, str]]
 

@@ -19,10 +19,10 @@ from stacks import serve_python, the_lock_s
 from test_family import CCE, CLUSTER, PAPER, WRAPPED
 
 from checks.benchmarks.models import VLLM_SETTINGS
-from launch import recipe, site
-from launch.preflight import dims
-from launch.recipe import ROOT
-from launch.recipe_commands import training_file
+from launch.cli.recipe_commands import training_file
+from launch.inputs import dims
+from launch.run import recipe, site
+from launch.run.recipe import ROOT
 from launch.stages import graders
 
 HERE = Path(__file__).parent

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from launch import sync, tracking
-from launch.run import Run
+from launch.cli import sync
+from launch.run import tracking
+from launch.run.folder import Run
 
 STAND_IN = """
 import json, os, sys

@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("torch")
 
 from kit.errors import KitError
-from launch.preflight.tiny import build_tiny
+from launch.inputs.tiny import build_tiny
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "recipes" / "smoke"
@@ -34,7 +34,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_same_bytes_in_another_process(tiny: Path, tmp_path: Path) -> None:
     script = (
-        "from pathlib import Path; from launch.preflight.tiny import build_tiny; import torch;"
+        "from pathlib import Path; from launch.inputs.tiny import build_tiny; import torch;"
         "torch.rand(3); torch.set_num_threads(1);"
         f"build_tiny(Path({str(SMOKE / 'model.json')!r}),"
         f"Path({str(SMOKE / 'chat_template.jinja')!r}), {TEXTS!r},"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kit.errors import KitError
-from launch.preflight import torch_build
-from launch.preflight.torch_build import CPU_INDEX, choose
+from launch.plan import torch_build
+from launch.plan.torch_build import CPU_INDEX, choose
 
 ROOT = Path(__file__).parents[2]
 Machine = Callable[..., None]

@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("axolotl")
 from short_training import configure, train
 
-from launch.preflight.torch_build import CONSTRAINTS, nvidia, pinned
+from launch.plan.torch_build import CONSTRAINTS, nvidia, pinned
 
 pytestmark = [pytest.mark.slow, pytest.mark.gigabytes, pytest.mark.timeout(1800)]
 

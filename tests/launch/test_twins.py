@@ -13,10 +13,10 @@ pytest.importorskip("transformers")
 pytest.importorskip("torch")
 
 from kit.errors import KitError
-from launch import recipe
-from launch.preflight import dims
-from launch.preflight.fetch import _texts
-from launch.preflight.tiny import build_tiny
+from launch.inputs import dims
+from launch.inputs.base_model import _texts
+from launch.inputs.tiny import build_tiny
+from launch.run import recipe
 from launch.stages.train import _gathered
 
 TURNS = [

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from kit.errors import KitError
-from launch import site as sites
-from launch.preflight.upstream import load_pins, pinned_file, pinned_folder
-from launch.site import Site
+from launch.inputs.upstream import load_pins, pinned_file, pinned_folder
+from launch.run import site as sites
+from launch.run.site import Site
 
 COMMIT = "0123456789" * 4
 

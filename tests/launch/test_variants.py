@@ -13,7 +13,7 @@ import torch
 from short_training import configure, train
 from torch.distributed.checkpoint import FileSystemReader
 
-from launch import compare
+from launch.run import compare
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 #: Nats a token. The same mathematics in float32: other orders of adding up; seen here: 0.

@@ -11,7 +11,7 @@ from finished import finished_run
 
 from checks.calibrate import calibrate, calibration_markdown
 from checks.tables import load_table
-from launch.run import Run
+from launch.run.folder import Run
 
 Call = Callable[..., tuple[int, str, str]]
 DOCS = Path(__file__).parents[2] / "docs" / "calibration.md"

@@ -1,0 +1,155 @@
+"""`mfo compare` and `mfo run … --compare`: two runs' losses on the terminal and as a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kit.errors import KitError
+from kit.printing import emit
+from launch.run import compare as curves
+
+if TYPE_CHECKING:
+    from launch.run.compare import Comparison
+    from launch.run.folder import Run
+
+BARS = "▁▂▃▄▅▆▇█"
+WIDE = 60  # characters of a sparkline
+ROWS = 14  # steps in the terminal's table
+
+
+def compare(
+    name: str, other: str, runs: Path, *, bound: float, out: Path | None, as_json: bool
+) -> int:
+    """Compare two runs; gives 0 within the bound, 1 where they part."""
+    from launch.run.folder import find
+
+    return show(find(name, runs), find(other, runs), bound=bound, out=out, as_json=as_json)
+
+
+def show(
+    one: Run, other: Run, *, bound: float = curves.BOUND, out: Path | None = None,
+    as_json: bool = False,
+) -> int:  # fmt: skip
+    """Print how two runs compare and write the page; gives the exit code.
+
+    Raises:
+        KitError: they are one run, one has no curve, or the page cannot be written.
+    """
+    if one.path.resolve() == other.path.resolve():
+        raise KitError(
+            f"{one.name} cannot be compared with itself", fix="mfo status lists the runs"
+        )
+    found = curves.compare(curves.read(one), curves.read(other), bound)
+    differ = curves.differing(one, other)
+    target = _write(found, differ, out or one.path / "report" / f"compare-{other.name}.html")
+    if as_json:
+        emit({**curves.as_json(found, differ), "page": str(target)})
+    else:
+        _print(found, differ)
+        click.echo(f"page:  {target}")
+        click.echo(f"next:  mfo recipe diff {one.recipe.name} {other.recipe.name}"
+                   if one.recipe.name != other.recipe.name else
+                   f"next:  mfo verify {one.name} {other.name}")  # fmt: skip
+    return 0 if found.parted is None else 1
+
+
+def _write(found: Comparison, differ: dict[str, tuple[Any, Any]], target: Path) -> Path:
+    from checks.items import write_atomically
+    from checks.report.curves import figures, page
+    from checks.report.lines import standalone
+
+    columns = {found.one.name: _losses(found, 0), found.other.name: _losses(found, 1)}
+    drawn = figures(columns, found.bound, found.parted)
+    if target.suffix == ".svg":
+        text = standalone(drawn["loss"]["wide"])
+    else:
+        text = page(drawn, names=(found.one.name, found.other.name), headline=found.headline(),
+                    parted=found.parted is not None, notes=found.notes, differ=differ,
+                    steps=[(s, *found.loss(s)) for s in found.shared],
+                    facts=_facts(found))  # fmt: skip
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(target, text)
+    except OSError as error:
+        raise KitError(
+            f"the page cannot be written: {error.strerror}", where=str(target),
+            fix="--out FILE.html (or .svg) in a folder that you can write to",
+        ) from None  # fmt: skip
+    return target
+
+
+def _losses(found: Comparison, side: int) -> list[tuple[float, float]]:
+    curve = (found.one, found.other)[side]
+    return [(float(step), values["loss"]) for step, values in curve.steps.items()]
+
+
+def _facts(found: Comparison) -> list[str]:
+    out = [f"bound: {found.bound:g} nats a token (--bound)"]
+    if found.one.step_s and found.other.step_s:
+        one, other = found.one.step_s, found.other.step_s
+        out.append(f"pace: {one:.3g} and {other:.3g} s a step, {one / other:.2f} to 1 (medians, on "
+                   "whatever else the machines did)")  # fmt: skip
+    return out
+
+
+def _print(found: Comparison, differ: dict[str, tuple[Any, Any]]) -> None:
+    one, other = found.one.name, found.other.name
+    click.echo(f"A  {one}\nB  {other}\n")
+    pairs = [found.loss(step) for step in found.shared]
+    both = [v for pair in pairs for v in pair if math.isfinite(v)] or [0.0]
+    low, high = min(both), max(both)
+    for letter, side in (("A", 0), ("B", 1)):
+        losses = [pair[side] for pair in pairs]
+        click.echo(
+            f"loss {letter}  {spark(losses, low, high)}  {losses[0]:.4g} to {losses[-1]:.4g}"
+        )
+    apart = [abs(a - b) for a, b in pairs]
+    most = max([d for d in apart if math.isfinite(d)], default=0.0)
+    click.echo(f"|A-B|   {spark(apart, 0.0, most)}  up to {most:.2g}\n")
+    click.echo(f"{'step':>8}{'loss A':>14}{'loss B':>14}{'A-B':>12}")
+    for step in chosen(found):
+        a, b = found.loss(step)
+        said = " <- beyond the bound" if step == found.parted else (
+            " <- first digit apart" if step == found.first.get("loss") else "")  # fmt: skip
+        click.echo(f"{step:>8}{a:>14.6f}{b:>14.6f}{a - b:>12.2g}{said}")
+    click.echo(f"\n{found.headline()}")
+    for line in (*_facts(found), *found.notes):
+        click.echo(f"  {line}")
+    click.echo(f"\nfrozen in both, and not the same: {len(differ) or 'nothing'}")
+    wide = max(map(len, differ), default=0) + 2
+    for key, (a, b) in differ.items():
+        click.echo(f"  {key:<{wide}}{_short(a)}  |  {_short(b)}")
+
+
+def _short(value: Any) -> str:
+    text = "-" if value is None else str(value)
+    return text if len(text) <= 48 else f"{text[:22]}…{text[-22:]}"
+
+
+def spark(values: Sequence[float], low: float, high: float) -> str:
+    """Draw values as one line of bars; "!" where one is no number."""
+    if len(values) > WIDE:
+        stride = len(values) / WIDE
+        values = [_mean(values[int(i * stride) : int((i + 1) * stride)]) for i in range(WIDE)]
+    span = (high - low) or 1.0
+    return "".join(
+        BARS[min(7, max(0, int(8 * (v - low) / span)))] if math.isfinite(v) else "!" for v in values
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def chosen(found: Comparison) -> list[int]:
+    """Choose the steps of the terminal's table: evenly, with those where something happens."""
+    shared = found.shared
+    stride = max(1, len(shared) // (ROWS - 2))
+    keep = {*shared[::stride], shared[-1]}
+    keep |= {s for s in (found.parted, found.first.get("loss")) if s is not None}
+    return [step for step in shared if step in keep]

@@ -1,0 +1,232 @@
+"""`mfo recipes`, `mfo recipe show` and `mfo recipe diff`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kit.errors import KitError
+from kit.printing import emit
+from launch.inputs import dims
+from launch.run import recipe as recipes
+from launch.run.recipe import RECIPES, Recipe
+from launch.run.recipe_keys import flat
+
+if TYPE_CHECKING:
+    from launch.plan.assume import Range
+
+_ABSENT = object()
+
+
+#: Where the list's costs are planned: the published run's own cluster and number of GPUs.
+PLANNED_AT = "clariden"
+
+
+def entry(recipe: Recipe) -> dict[str, Any]:
+    """Give one line of the list: name, title, parameters, cost, sharding, variants, status."""
+    train, published = recipe.table("train"), recipe.table("published")
+    planned = planned_gpu_hours(recipe)
+    return {
+        "name": recipe.name,
+        "title": recipe.title,
+        "parameters": dims.of(recipe).parameters,
+        "sharding": "DeepSpeed ZeRO-3" if train.get("deepspeed") else "FSDP2",
+        "gpus": recipe.table("shape")["gpus"],
+        "planned_gpu_hours": [planned.low, planned.high] if planned else None,
+        "reported_gpu_hours": published.get("gpu_hours"),
+        "variants": list(recipes.fitting_variants(recipe)),
+        "status": recipe.data.get("status", ""),
+    }
+
+
+def planned_gpu_hours(recipe: Recipe) -> Range | None:
+    """Give the GPU-hours of a recipe on its published number of GPUs; None where not planned."""
+    from dataclasses import replace
+
+    from launch.plan import fit as plan
+    from launch.run import site as sites
+
+    gpus = int(recipe.table("shape")["gpus"])
+    if not gpus:
+        return None
+    place = sites.load(PLANNED_AT)
+    nodes = max(1, gpus // place.processes_per_node)
+    try:
+        return plan.make(recipe, replace(place, nodes=nodes)).chosen.time.gpu_hours
+    except KitError:  # a recipe of the user's own that cannot be planned is still listed
+        return None
+
+
+def list_all(as_json: bool) -> None:
+    """Print the recipes, the full-size ones first, by size."""
+    found = [entry(recipes.load(name)) for name in recipes.known_recipes()]
+    found.sort(key=lambda e: (not e["gpus"], -e["parameters"], e["name"]))
+    if as_json:
+        emit(found)
+        return
+    click.echo(
+        f"{'recipe':<19}{'size':>7}  {'sharding':<17}{'GPU-hours':<11}{'reported':>9}  status"
+    )
+    for one in found:
+        click.echo(f"{one['name']:<19}{_size(one['parameters']):>7}  {one['sharding']:<17}"
+                   f"{_cost(one)}  {one['status']}")  # fmt: skip
+    click.echo(
+        f"\nGPU-hours: planned for training as published, on the GPUs of {PLANNED_AT}; reported: "
+        "by a third\nparty; a recipe without GPUs runs on two cores, in minutes"
+    )
+    click.echo(
+        "next:  mfo plan NAME, mfo recipe show NAME, mfo recipe diff A B, mfo run NAME --dry-run"
+    )
+
+
+def _size(parameters: int) -> str:
+    return f"{parameters / 1e9:.1f}B" if parameters >= 1e8 else f"{parameters / 1e6:.1f}M"
+
+
+def _cost(one: Mapping[str, Any]) -> str:
+    planned, reported = one["planned_gpu_hours"], one["reported_gpu_hours"]
+    words = "not planned" if one["gpus"] else "none"
+    if planned:
+        words = "{:.0f} to {:.0f}".format(*planned)
+    return f"{words:<11}{'' if reported is None else f'{reported:.0f}':>9}"
+
+
+def show(
+    name: str, site_name: str, settings: tuple[str, ...], *, axolotl: bool, as_json: bool
+) -> None:
+    """Print a resolved recipe, or the training file that a run of it would use.
+
+    Raises:
+        KitError: the site cannot keep the global batch.
+    """
+    import tomli_w
+
+    from launch.run import stacks
+
+    recipe = recipes.with_settings(recipes.load(name), map(recipes.parse_setting, settings))
+    if axolotl:
+        config = training_file(recipe, site_name)
+        if as_json:
+            emit(config)
+            return
+        from launch.stages.train import to_yaml
+
+        click.echo(to_yaml(config), nl=False)
+        return
+    variants = {v: about(file) for v, file in recipes.fitting_variants(recipe).items()}
+    if as_json:
+        known = stacks.load() if stacks.describe(recipe) else {}
+        emit({"name": recipe.name, "lineage": recipe.lineage, "variants": variants,
+              "stacks": known, **recipe.data})  # fmt: skip
+        return
+    click.echo(f"# {recipe.name}: {' on top of '.join(reversed(recipe.lineage))}")
+    click.echo(tomli_w.dumps(readable(recipe.data)))
+    for variant, said in variants.items():
+        click.echo(f"# {recipe.name}+{variant:<16} {said}")
+    for line in stacks.describe(recipe):
+        click.echo(f"# {line}")
+    click.echo(f"# next: mfo recipe show {recipe.name} --axolotl, mfo run {recipe.name} --dry-run")
+
+
+def about(file: Path) -> str:
+    """Give what a variant's file says of itself."""
+    return str(recipes.read_toml(file, f"variant {file.stem}").get("about", ""))
+
+
+def readable(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a recipe's tables with paths below recipes/ written short."""
+    root = f"{RECIPES}/"
+    return {
+        key: readable(value) if isinstance(value, Mapping)
+        else value.replace(root, "recipes/") if isinstance(value, str) else value
+        for key, value in data.items()
+    }  # fmt: skip
+
+
+def training_file(recipe: Recipe, site_name: str) -> dict[str, Any]:
+    """Give the Axolotl configuration of a run at a site; a recipe without GPUs runs here."""
+    from launch.inputs import base_model as fetch
+    from launch.run import site as sites
+    from launch.stages.train import axolotl_config
+
+    place = sites.load(site_name if recipe.table("shape")["gpus"] else "laptop")
+    return axolotl_config(
+        recipe, place, base=str(fetch.base_model_path(recipe, place)),
+        train_file=Path("RUN/corpus/train.jsonl"), folder=Path("RUN/train"), name="RUN",
+    )  # fmt: skip
+
+
+def diff(one: str, other: str, as_json: bool) -> None:
+    """Print the values in which two recipes differ.
+
+    Raises:
+        KitError: a recipe is not there.
+    """
+    left, right = recipes.load(one), recipes.load(other)
+    a, b = (
+        flat(readable({k: v for k, v in one.data.items() if k != "departures"}))
+        for one in (left, right)
+    )
+    keys = [k for k in dict.fromkeys([*a, *b]) if a.get(k, _ABSENT) != b.get(k, _ABSENT)]
+    if as_json:
+        emit({k: {left.name: a.get(k), right.name: b.get(k)} for k in keys})
+        return
+    if not keys:
+        click.echo(f"{left.name} and {right.name} are the same")
+        return
+    wide = max(map(len, keys)) + 2
+    first = min(44, max(len(_shown(a.get(k, _ABSENT))) for k in keys) + 2)
+    click.echo(f"{'':<{wide}}{left.name:<{first}}{right.name}")
+    for key in keys:
+        left_text = _shown(a.get(key, _ABSENT))
+        click.echo(f"{key:<{wide}}{left_text:<{first}}{_shown(b.get(key, _ABSENT))}")
+    click.echo(f"{len(keys)} of {len(a.keys() | b.keys())} values differ; - is not set")
+
+
+def diff_upstream(name: str, file: Path | None, site_name: str, as_json: bool) -> int:
+    """Print in what a recipe departs from the training file that upstream published, and why.
+
+    Args:
+        name: a full-size recipe, with variants or without.
+        file: upstream's file; None: the pinned one, as `mfo fetch` brought it.
+        site_name: in whose cache it lies.
+
+    Returns:
+        1 where a difference has no reason, or a reason no difference; else 0.
+
+    Raises:
+        KitError: there is no such file, or it was not fetched.
+    """
+    from launch.inputs import departures
+    from launch.run import site as sites
+
+    one = recipes.load(name)
+    theirs = departures.published_file(one, sites.load(site_name), file)
+    seen = departures.compare(one, theirs, training_file(one, PLANNED_AT))
+    wrong = [f"{key}: differs, and nothing says why" for key in seen.unexplained]
+    wrong += [f"{key}: has a reason, and does not differ" for key in seen.stale]
+    if as_json:
+        rows = {
+            d.key: {"upstream": d.theirs, "kit": d.ours, "reason": d.reason} for d in seen.found
+        }
+        emit({"recipe": one.name, "equal": seen.equal, "departures": rows, "faults": wrong})
+        return int(bool(wrong))
+    click.echo(f"{one.name}, as on {PLANNED_AT}, against {file or one.data['upstream_file']}")
+    for d in seen.found:
+        click.echo(f"{d.key}: {departures.shown(d.theirs)} -> {departures.shown(d.ours)}")
+        click.secho(
+            f"    {d.reason or 'NO REASON'}", dim=bool(d.reason), fg=None if d.reason else "red"
+        )
+    click.echo(f"{seen.equal} keys are equal, {len(seen.found)} differ")
+    for line in wrong:
+        click.secho(line, fg="red")
+    if wrong:
+        click.echo(f"next:  [departures] of recipes/{one.lineage[0]}/recipe.toml, or of its part")
+    return int(bool(wrong))
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is _ABSENT else str(value)

@@ -1,1 +1,0 @@
-"""The scheduler's side: submission, containers, and what Slurm says."""

@@ -1,0 +1,1 @@
+"""What a run reads: what was fetched, the base model, its dimensions."""

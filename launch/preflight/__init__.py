@@ -1,1 +1,0 @@
-"""Before spending: what must be there before a run is submitted."""

@@ -1,0 +1,1 @@
+"""What a run is: recipe, site, run folder, and the processes of an attempt."""

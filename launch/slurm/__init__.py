@@ -1,0 +1,1 @@
+"""The stages walked here or as jobs: scripts, submission, states, progress, causes."""

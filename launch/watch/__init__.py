@@ -1,1 +1,0 @@
-"""While it runs: status and logs."""

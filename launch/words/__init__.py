@@ -1,1 +1,0 @@
-"""The words of `mfo`: arguments, options and help. What commands do stands elsewhere in launch."""
