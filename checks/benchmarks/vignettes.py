@@ -222,12 +222,17 @@ def _no_text(key: str, value: object, where: str) -> KitError:
     )
 
 
+#: Fields of a row that are objects themselves.
+_OBJECTS = frozenset({"user", "parentContribution"})
+
+
 def _rows(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     whole = _whole(path)
     lines = [(str(path), whole)] if whole is not None else read_rows(path, WHAT)
     for where, row in lines:
         # Rows by their id: of the whole file, or one on each line.
-        if row and all(isinstance(value, dict) for value in row.values()):
+        nested = bool(row) and all(isinstance(value, dict) for value in row.values())
+        if nested and row.keys().isdisjoint(_OBJECTS):
             for name, inner in row.items():
                 yield f"{where}, {name!r}", {"id": name, **inner}
         else:

@@ -68,11 +68,19 @@ def _there(path: Path) -> Path:
     return path
 
 
-def base_model_path(recipe: Recipe, site: Site) -> Path | str:
-    """Where the base model is or will be; a repository name while it is not fetched."""
+def base_model_path(
+    recipe: Recipe, site: Site, identity: dict[str, Any] | None = None
+) -> Path | str:
+    """Where the base model is or will be; a repository name while it is not fetched.
+
+    Args:
+        recipe: whose base model.
+        site: in whose cache.
+        identity: as base_model_identity gave it, where it is known.
+    """
     model = recipe.table("model")
     if model.get("source") == "random":
-        name = f"{recipe.name}-{digest(base_model_identity(recipe))[:16]}"
+        name = f"{recipe.name}-{digest(identity or base_model_identity(recipe))[:16]}"
         return site.cache_path / "models" / name
     local = Path(str(model["base"])).expanduser()
     if local.is_file():
@@ -87,13 +95,19 @@ def base_model_path(recipe: Recipe, site: Site) -> Path | str:
     return local.resolve() if local.is_dir() else str(model["base"])
 
 
-def base_model(recipe: Recipe, site: Site) -> Path:
+def base_model(recipe: Recipe, site: Site, identity: dict[str, Any] | None = None) -> Path:
     """Give the base model's folder, building it where it is built and not there yet.
+
+    Args:
+        recipe: whose base model.
+        site: in whose cache.
+        identity: as base_model_identity gave it, where it is known.
 
     Raises:
         KitError: it was not fetched, has changed since, or holds no safetensors.
     """
-    place = base_model_path(recipe, site)
+    identity = identity or base_model_identity(recipe)
+    place = base_model_path(recipe, site, identity)
     if recipe.table("model").get("source") == "random":
         return _build(recipe, Path(place))
     folder = place if isinstance(place, Path) else _from_hub(recipe, site)
@@ -101,20 +115,20 @@ def base_model(recipe: Recipe, site: Site) -> Path:
     turns = recipe.table("model").get("chat_template")
     if not turns or has_template(folder):
         return folder
-    return _with_template(recipe, folder, Path(turns), site.cache_path / "models")
+    out = site.cache_path / "models" / f"{recipe.name}-{digest(identity)[:16]}"
+    return _with_template(folder, Path(turns), out)
 
 
-def _with_template(recipe: Recipe, folder: Path, turns: Path, models: Path) -> Path:
+def _with_template(folder: Path, turns: Path, out: Path) -> Path:
     """Give a folder with the base model's files and the recipe's way to write turns.
 
     A pretrained base was never taught turns and has no chat template; what trains and what scores
     it must yet write them alike.
     """
-    out = models / f"{recipe.name}-{digest(base_model_identity(recipe))[:16]}"
     if out.is_dir():
         return out
-    models.mkdir(parents=True, exist_ok=True)
-    half = Path(tempfile.mkdtemp(prefix=".half-", dir=models))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    half = Path(tempfile.mkdtemp(prefix=".half-", dir=out.parent))
     try:
         for path in sorted(p for p in folder.iterdir() if p.is_file()):
             (half / path.name).symlink_to(path.resolve())

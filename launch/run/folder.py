@@ -120,7 +120,7 @@ class Run:
         """Whether a stage's outputs are there, untouched, and made from these inputs."""
         folder = self.folder(stage)
         outputs = read_json(folder / "outputs.json")
-        if outputs is None or read_json(folder / "inputs.json") != plain(inputs):
+        if outputs is None or read_json(folder / "inputs.json") != inputs:
             return False
         return all(_unchanged(self.path / name, seen) for name, seen in outputs["files"].items())
 
@@ -145,13 +145,6 @@ class Run:
     def facts(self, stage: str) -> dict[str, Any]:
         """What a finished stage said in outputs.json; empty where it is not finished."""
         return read_json(self.folder(stage) / "outputs.json") or {}
-
-
-def plain(inputs: Mapping[str, object]) -> object:
-    """Give inputs as JSON gives them back: tuples are lists, paths are text."""
-    import json
-
-    return json.loads(json.dumps(inputs, default=str))
 
 
 def _unchanged(path: Path, seen: Mapping[str, Any]) -> bool:

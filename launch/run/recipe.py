@@ -20,7 +20,7 @@ from __future__ import annotations
 import copy
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +40,14 @@ class Recipe:
         data: the tables of SCHEMA plus `train`, with every path absolute.
         lineage: the recipes that it was put together from, the root first; parts are not named.
         settings: what `--set` and its shorthands changed, as given.
+        readable: the tables that may be read; None: all.
     """
 
     name: str
     data: dict[str, Any]
     lineage: tuple[str, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    readable: frozenset[str] | None = None
 
     @property
     def title(self) -> str:
@@ -53,8 +55,19 @@ class Recipe:
         return str(self.data.get("title", self.name))
 
     def table(self, name: str) -> dict[str, Any]:
-        """Give one table of the recipe, for example `table("eval")`."""
+        """Give one table of the recipe, for example `table("eval")`.
+
+        Raises:
+            LookupError: the recipe was narrowed to other tables (`only`).
+        """
+        if self.readable is not None and name not in self.readable:
+            raise LookupError(f"[{name}] is not among this stage's inputs: {sorted(self.readable)}")
         return dict(self.data.get(name, {}))
+
+    def only(self, *tables: str) -> Recipe:
+        """Give the recipe with these tables alone: what is not among them cannot be read."""
+        kept = {k: v for k, v in self.data.items() if k in tables or not isinstance(v, dict)}
+        return replace(self, data=kept, readable=frozenset(tables))
 
 
 def known_recipes() -> list[str]:

@@ -8,6 +8,7 @@ what was removed, and the page that shows why.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,23 +17,17 @@ from corpus.prepare import prepare
 from corpus.rule import Rule
 from kit.errors import KitError
 from launch.files import read_json, sha256_file, write_json
+from launch.run.identity import Place
 
 if TYPE_CHECKING:
     from launch.run.folder import Run
     from launch.run.recipe import Recipe
+    from launch.stages.stage import Context, Outputs
 
 OFF = "off"
 MODES = (OFF, "correct", "faithful")
 #: Removed rows that the run's report names.
 NAMED = 10
-
-
-def _found(run: Run) -> list[sources.Source]:
-    table = run.recipe.table("corpus")
-    return sources.load(
-        Path(table["sources"]), components(run.recipe), cache=run.site.cache_path,
-        revision=table.get("revision"),
-    )  # fmt: skip
 
 
 def components(recipe: Recipe) -> list[str]:
@@ -75,47 +70,86 @@ def chosen(recipe: Recipe) -> str:
             f"{names} are left out, as corpus.decontaminate says")  # fmt: skip
 
 
-def inputs(run: Run) -> dict[str, Any]:
-    """The bytes of every component, their order, and what they are held against."""
-    found = _found(run)
-    out: dict[str, Any] = {
-        s.name: {"rows": s.rows, "files": [sha256_file(f) for f in s.files]} for s in found
-    }
-    mode = decontamination(run.recipe)
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What decides train.jsonl.
+
+    Attributes:
+        components: name, rows and sha256 of the files of each component, in their order.
+        decontaminate: mode, threshold, prompts, splits and tokenizer; None: nothing is removed.
+        spec: the file that lists the components.
+        sources: where each of them was found.
+        benchmarks: the files of prompts that rows are compared with.
+        recipe: its tables corpus, eval and model.
+    """
+
+    components: list[dict[str, Any]]
+    decontaminate: dict[str, Any] | None = None
+    spec: Place[Path]
+    sources: Place[list[sources.Source]]
+    benchmarks: Place[dict[str, Path]]
+    recipe: Place[Recipe]
+
+
+def inputs(run: Run) -> Inputs:
+    """Hash every component, and what its rows are compared with."""
+    recipe = run.recipe.only("corpus", "eval", "judge", "model")
+    table = recipe.table("corpus")
+    spec = Path(table["sources"])
+    found = sources.load(
+        spec,
+        components(recipe),
+        cache=run.site.cache_path,
+        revision=table.get("revision"),
+    )
+    removing, files = None, dict[str, Path]()
+    mode = decontamination(recipe)
     if mode != OFF:
         from checks.benchmarks.mcq import test_split
         from launch.inputs.base_model import base_model_identity
         from launch.stages.evaluate import benchmark_files
 
-        files = {} if _every(run) else benchmark_files(run.recipe)
-        splits = {n: test_split(p) for n, p in files.items()}
-        out["decontaminate"] = {
+        files = benchmark_files(recipe)
+        splits = {} if _every(recipe) else {n: test_split(p) for n, p in files.items()}
+        removing = {
             "splits": {name: sorted(ids) for name, ids in splits.items() if ids is not None},
             "mode": mode,
-            "threshold": _rule(run.recipe).threshold,
-            "benchmarks": {n: sha256_file(p) for n, p in benchmark_files(run.recipe).items()},
-            "tokenizer": base_model_identity(run.recipe),
+            "threshold": _rule(recipe).threshold,
+            "benchmarks": {n: sha256_file(p) for n, p in files.items()},
+            "tokenizer": base_model_identity(recipe),
         }
-    return out
+    return Inputs(
+        components=[
+            {"name": one.name, "rows": one.rows, "files": [sha256_file(f) for f in one.files]}
+            for one in found
+        ],
+        decontaminate=removing,
+        spec=spec,
+        sources=found,
+        benchmarks=files,
+        recipe=recipe,
+    )
 
 
-def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
+def execute(inputs: Inputs, context: Context) -> Outputs:
     """Write corpus/train.jsonl and corpus/summary.json."""
-    folder = run.folder("corpus")
+    folder = context.folder
+    print(f"components: {', '.join(one['name'] for one in inputs.components)}", flush=True)
     summary = prepare(
-        Path(run.recipe.table("corpus")["sources"]), folder, found=_found(run),
+        inputs.spec,
+        folder,
+        found=inputs.sources,
         on_row=lambda name, rows: print(f"{name}: {rows:,} rows", flush=True),
-    )  # fmt: skip
+    )
     for line in summary["counts"]:
         print(line, flush=True)
-    mode = decontamination(run.recipe)
-    print(chosen(run.recipe), flush=True)
+    print(chosen(inputs.recipe), flush=True)
     files: dict[Path, str | None] = {}
     facts: dict[str, Any] = {"rows": summary["rows"]}
-    if mode != OFF:
-        summary, files = _decontaminate(run, summary)
+    if inputs.decontaminate is not None:
+        summary, files = _decontaminate(inputs, context, summary)
         removed = summary["decontamination"]
-        facts = {"rows": removed["kept"], "decontamination": _facts(run, removed)}
+        facts = {"rows": removed["kept"], "decontamination": _facts(context, removed)}
         print(
             f"removed by component: {facts['decontamination']['rows removed by component']}",
             flush=True,
@@ -125,9 +159,9 @@ def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
     return files, {"sha256": summary["sha256"], **facts}
 
 
-def _facts(run: Run, removed: dict[str, Any]) -> dict[str, Any]:
+def _facts(context: Context, removed: dict[str, Any]) -> dict[str, Any]:
     """What the run's own report says of decontamination; the whole is in corpus/decontaminate."""
-    out = run.folder("corpus") / "decontaminate"
+    out = context.folder / "decontaminate"
     found = []
     rows: set[str] = set()
     for name in removed["benchmarks"]:
@@ -146,20 +180,20 @@ def _facts(run: Run, removed: dict[str, Any]) -> dict[str, Any]:
         )
         or "none",
         "removed": "; ".join([*found[:NAMED], *more]) or "none",
-        "page": str((out / "contamination.html").relative_to(run.path)),
+        "page": str((out / "contamination.html").relative_to(context.run)),
     }
 
 
-def _every(run: Run) -> bool:
+def _every(recipe: Recipe) -> bool:
     """Whether PubMedQA is scored on items beside its test split."""
     from checks.benchmarks.pinned import split
 
-    table = run.recipe.table("eval")
+    table = recipe.table("eval")
     return split(table["tasks"], table["pubmedqa"]) == "labeled"
 
 
 def _decontaminate(
-    run: Run, prepared: dict[str, Any]
+    inputs: Inputs, context: Context, prepared: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[Path, str | None]]:
     """Put the kept rows in train.jsonl's place; gives the summary and the other files."""
     from checks.benchmarks.kinds import items_of
@@ -167,24 +201,27 @@ def _decontaminate(
     from corpus.stream import choose_workers
     from launch.inputs.base_model import base_model
     from launch.inputs.prompts import outside, read_prompts
-    from launch.stages.evaluate import benchmark_files
 
-    folder = run.folder("corpus")
+    folder, named = context.folder, inputs.benchmarks
     whole, out = folder / "prepared.jsonl", folder / "decontaminate"
     (folder / "train.jsonl").rename(whole)
-    named = benchmark_files(run.recipe)
     # Two comparisons of the same vignettes are one benchmark to a training row.
     files = [(n, p) for n, p in named.items() if items_of(n) == n or items_of(n) not in named]
-    found = [read_prompts(name, path, every=_every(run)) for name, path in files]
+    found = [read_prompts(name, path, every=_every(inputs.recipe)) for name, path in files]
     for one in found:
         if one.outside:
             print(outside(one), flush=True)
     workers, why = choose_workers(whole.stat().st_size)
     print(f"decontamination: {workers} workers, {why}", flush=True)
     removed = decontaminate(
-        [whole], found, base_model(run.recipe, run.site), out, _rule(run.recipe), workers=workers,
+        [whole],
+        found,
+        base_model(inputs.recipe, context.site),
+        out,
+        _rule(inputs.recipe),
+        workers=workers,
         on_progress=lambda _, rows, gone: print(f"{rows:,} rows, {gone:,} removed", flush=True),
-    )  # fmt: skip
+    )
     (out / "train.jsonl").rename(folder / "train.jsonl")
     whole.unlink()
     for name, counts in removed["benchmarks"].items():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ from launch.inputs import base_model as fetch
 from launch.inputs import comparators, upstream
 from launch.run import judging
 from launch.run.folder import versions
+from launch.run.identity import Place
 from launch.stages import graders, judged, server_log
 
 #: Keys of [judge] that say where something lies and not what it is.
@@ -23,6 +27,8 @@ PLACES = ("grader_prompt", "pairs_prompt", "canary", "script", "vignettes", "con
 if TYPE_CHECKING:
     from launch.run.folder import Run
     from launch.run.recipe import Recipe
+    from launch.run.site import Site
+    from launch.stages.stage import Context, Outputs
 
 
 def benchmark_files(recipe: Recipe) -> dict[str, Path]:
@@ -58,18 +64,48 @@ def benchmark_files(recipe: Recipe) -> dict[str, Path]:
     return {name: {**found, **given}[name] for name in table["benchmarks"]}
 
 
-def weights(run: Run) -> Path:
-    """The model that is scored: given ones, or what the train stage made."""
-    given = run.recipe.table("model").get("weights")
-    return Path(given) if given else run.folder("train") / "model"
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What decides the items.
 
+    Attributes:
+        eval: the recipe's table, without the folder of benchmark files.
+        benchmarks: sha256 of each benchmark's file.
+        weights: sha256 of the shards that are scored.
+        packages: versions that make the scores.
+        task_files: sha256 of upstream's task files, where they are used.
+        base: what decides the base model, where it is asked.
+        judge: what decides the grades, where a benchmark is judged.
+        comparators: what decides the answers of further models that ours are compared with.
+        files: the benchmarks' files.
+        model: the folder that is scored.
+        given: whether that folder was given, and not trained here.
+        environment: all versions of the stage's own interpreter; none where it has no own.
+        table: the published table.
+        recipe: its tables eval, judge, model and published; the last only refuses models.
+    """
 
-def weights_digest(run: Run) -> str:
-    """The sha256 of the weights that are scored."""
-    given = run.recipe.table("model").get("weights")
-    if not given:
-        return str(run.facts("train").get("weights"))
-    return shards_digest(Path(given))
+    eval: dict[str, Any]
+    benchmarks: dict[str, str]
+    weights: str
+    packages: dict[str, str]
+    task_files: dict[str, str] | None = None
+    base: dict[str, Any] | None = None
+    judge: dict[str, Any] | None = None
+    comparators: dict[str, Any] | None = None
+    files: Place[dict[str, Path]]
+    model: Place[Path]
+    given: Place[bool]
+    environment: Place[dict[str, str]]
+    table: Place[str]
+    recipe: Place[Recipe]
+
+    def identities(self) -> dict[str, str]:
+        """What decides each model's answers."""
+        out = {"trained": self.weights}
+        if self.base is not None:
+            out["base"] = digest(self.base)
+        return out | {name: digest(one) for name, one in (self.comparators or {}).items()}
 
 
 def shards_digest(folder: Path) -> str:
@@ -88,153 +124,177 @@ def shards_digest(folder: Path) -> str:
     return digest({p.name: sha256_file(p) for p in shards})
 
 
-def inputs(run: Run) -> dict[str, Any]:
-    """Protocol, benchmark files, weights and the versions that score them."""
+def inputs(run: Run) -> Inputs:
+    """Read protocol, benchmark files, weights and the versions that score them."""
+    recipe = run.recipe.only("eval", "judge", "model", "published")
     keep = ["lm_eval", "torch", "transformers", "tokenizers"]
-    table = run.recipe.table("eval")
+    table, given = recipe.table("eval"), recipe.table("model").get("weights")
     if table["backend"] == "vllm":
         keep.append("vllm")
-    out = {
-        "eval": {k: v for k, v in table.items() if k != "benchmark_files"},
-        "benchmarks": {n: sha256_file(p) for n, p in benchmark_files(run.recipe).items()},
-        "weights": weights_digest(run),
-        "packages": {k: v for k, v in run.packages("evaluate").items() if k in keep},
-    }
+    files, tasks, others = benchmark_files(recipe), None, judging.comparators(recipe)
     if table["tasks"] in upstream.TASK_PINS:
-        files = upstream.task_files(run.site, table["tasks"], recipe=run.recipe.name)
-        out["task_files"] = {n: hashlib.sha256(data).hexdigest() for n, data in files.items()}
-    if table["base"] or judging.compared(run.recipe):
-        out["base"] = fetch.base_model_identity(run.recipe)
-    if judging.judged(run.recipe):
-        own = run.recipe.table("judge")
-        out["judge"] = {
-            "table": {k: v for k, v in own.items() if k not in PLACES},
-            "identity": graders.judge_identity(run.recipe),
-            "prompts": graders.prompts(run.recipe, run.site).sha256,
-            "canary": sha256_file(Path(own["canary"])) if own["canary"] else "",
-        }
-        if others := judging.comparators(run.recipe):
-            out["comparators"] = {n: comparators.identity(one) for n, one in others.items()}
-    return out
+        found = upstream.task_files(run.site, table["tasks"], recipe=recipe.name)
+        tasks = {n: hashlib.sha256(data).hexdigest() for n, data in found.items()}
+    asks_base = table["base"] or judging.compared(recipe)
+    return Inputs(
+        eval={k: v for k, v in table.items() if k != "benchmark_files"},
+        benchmarks={n: sha256_file(p) for n, p in files.items()},
+        weights=shards_digest(Path(given)) if given else str(run.facts("train").get("weights")),
+        packages={k: v for k, v in run.packages("evaluate").items() if k in keep},
+        task_files=tasks,
+        base=fetch.base_model_identity(recipe) if asks_base else None,
+        judge=_judge(run, recipe) if judging.judged(recipe) else None,
+        comparators={n: comparators.identity(one) for n, one in others.items()} or None,
+        files=files,
+        model=Path(given) if given else run.folder("train") / "model",
+        given=bool(given),
+        environment=run.packages("evaluate") if run.python("evaluate") else {},
+        table=str(recipe.table("published")["table"]),
+        recipe=recipe,
+    )
 
 
-def models(run: Run, *, compared: bool = False) -> dict[str, Path]:
+def _judge(run: Run, recipe: Recipe) -> dict[str, Any]:
+    """What decides the grades."""
+    table = recipe.table("judge")
+    return {
+        "table": {k: v for k, v in table.items() if k not in PLACES},
+        "identity": graders.judge_identity(recipe),
+        "prompts": graders.prompts(recipe, run.site).sha256,
+        "canary": sha256_file(Path(table["canary"])) if table["canary"] else "",
+    }
+
+
+def models(inputs: Inputs, site: Site, *, compared: bool = False) -> dict[str, Path]:
     """The models that are asked, by what they are called here, in order.
 
     Args:
-        run: whose models.
+        inputs: of the stage.
+        site: where.
         compared: also those that comparisons need, whether or not they are scored.
     """
-    recipe, site = run.recipe, run.site
-    out = {"trained": weights(run)}
-    if recipe.table("eval")["base"] or (compared and judging.compared(recipe)):
-        out = {"base": fetch.base_model(recipe, site), **out}
+    recipe, out = inputs.recipe, {"trained": inputs.model}
+    if inputs.base is not None and (inputs.eval["base"] or compared):
+        out = {"base": fetch.base_model(recipe, site, inputs.base), **out}
     if compared:
         others = judging.comparators(recipe)
         out |= {name: comparators.folder(recipe, site, one) for name, one in others.items()}
     return out
 
 
-def identities(run: Run) -> dict[str, str]:
-    """What decides each model's answers."""
-    out = {"trained": weights_digest(run)}
-    if judging.compared(run.recipe) or run.recipe.table("eval")["base"]:
-        out["base"] = digest(fetch.base_model_identity(run.recipe))
-    for name, one in judging.comparators(run.recipe).items():
-        out[name] = digest(comparators.identity(one))
-    return out
-
-
-def refuse_itself(run: Run, scored: str) -> None:
+def refuse_itself(recipe: Recipe, site: Site, scored: str) -> None:
     """Refuse a comparator that is the scored model under another name: equal shards.
 
     Args:
-        run: whose comparators.
+        recipe: whose comparators.
+        site: in whose cache they are.
         scored: digest of the weights that are scored.
 
     Raises:
         KitError: naming it.
     """
-    for name, one in judging.comparators(run.recipe).items():
-        if comparators.shards(run.recipe, run.site, one) == scored:
+    for name, one in judging.comparators(recipe).items():
+        if comparators.shards(recipe, site, one) == scored:
             raise KitError(
                 f"{one.benchmark} would compare a model with itself",
                 where=f"judge.{name} = {one.model!r}",
                 cause="its weights are, byte for byte, those that are scored",
-                fix=f"mfo run {run.recipe.name} --set judge.{name}= the other model",
+                fix=f"mfo run {recipe.name} --set judge.{name}= the other model",
             )
 
 
-def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
+def execute(inputs: Inputs, context: Context) -> Outputs:
     """Write items/<benchmark>.jsonl, evaluate/base/… for the base model, and summary.json."""
     # Set before any framework is imported: nothing here may wait for a network.
     os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})
-    _same_environment(run)
-    folder, names = run.folder("evaluate"), benchmark_files(run.recipe)
-    whose = identities(run) if judging.judged(run.recipe) else {}  # may read every byte of weights
-    refuse_itself(run, whose.get("trained", ""))  # before hours of scoring
+    print(f"with {', '.join(f'{k} {v}' for k, v in inputs.packages.items())}", flush=True)
+    _same_environment(inputs.environment)
+    recipe, site, names = inputs.recipe, context.site, inputs.files
+    if inputs.comparators:
+        refuse_itself(recipe, site, inputs.weights)  # before hours of scoring
     choice = {n: p for n, p in names.items() if kinds.kind(n) not in kinds.JUDGED}
-    files, summary = multiple_choice(run, models(run), choice)
-    if len(choice) < len(names):
+    files, summary = multiple_choice(inputs, context, models(inputs, site), choice)
+    if inputs.judge is not None:
         more, found = judged.execute(
-            run,
-            models(run, compared=True),
+            recipe,
+            context,
+            models(inputs, site, compared=True),
             {n: p for n, p in names.items() if n not in choice},
-            whose,
+            inputs.identities(),
         )
+        by = found["judged"]
+        _unchanged("judge", {"identity": inputs.judge["identity"]}, {"identity": by["judge"]})
+        _unchanged("the prompt", inputs.judge["prompts"], by["prompts"])
         files |= more
         summary = {key: {**summary.get(key, {}), **one} for key, one in found.items()}
         for which, one in summary.items():
             if which in found and which != "judged":  # as the recipe names them
                 summary[which] = {n: one[n] for n in names if n in one}
-    write_json(folder / "summary.json", summary)
-    files[folder / "summary.json"] = None
-    facts = {"summary": summary["trained"], "weights": weights_digest(run)}
-    if not run.recipe.table("model").get("weights") and _names_weights(run):
-        facts["base_weights"] = shards_digest(fetch.base_model(run.recipe, run.site))
+    read = {name: one["sha256"] for name, one in summary["trained"].items()}
+    _unchanged("benchmark", inputs.benchmarks, read)
+    write_json(context.folder / "summary.json", summary)
+    files[context.folder / "summary.json"] = None
+    facts = {"summary": summary["trained"], "weights": inputs.weights}
+    if not inputs.given and _names_weights(inputs.table):
+        facts["base_weights"] = shards_digest(fetch.base_model(recipe, site, inputs.base))
     return files, facts
 
 
-def _same_environment(run: Run) -> None:
+def _unchanged(what: str, wanted: Mapping[str, object], found: Mapping[str, object]) -> None:
+    """Refuse scores of other files than the inputs name.
+
+    Raises:
+        KitError: one was replaced while the stage ran.
+    """
+    for name, value in found.items():
+        if wanted.get(name) != value:
+            raise KitError(
+                f"{what} {name} changed while stage evaluate ran",
+                where=f"was {wanted.get(name)}, is {value}",
+                cause="the file was replaced",
+                fix="mfo resume, which scores again",
+            )
+
+
+def _same_environment(was: dict[str, str]) -> None:
     """Refuse to score by other versions than the run says that it is scored by.
 
     Raises:
         KitError: the stage's own environment was changed since the run was made.
     """
-    if not run.python("evaluate"):
-        return
-    was, now = run.packages("evaluate"), versions()
+    now = versions() if was else {}
     for name, version in was.items():
         if now.get(name) != version:
             raise KitError(
                 f"{name} was {version} when the run was made, and is {now.get(name, 'gone')} now",
-                where=run.python("evaluate"),
+                where=sys.executable,
                 cause="the environment of stage evaluate was changed since",
-                fix=f"restore it, or mfo run {run.recipe.name} for a run that says what it has",
+                fix="restore it, or mfo run RECIPE for a run that says what it has",
             )
 
 
-def _names_weights(run: Run) -> bool:
+def _names_weights(name: str) -> bool:
     """Whether the table is about weights that it names; only then every byte of them is read."""
     from checks.tables import load_table
 
-    table = load_table(run.recipe.table("published")["table"])
+    table = load_table(name)
     return any(row.weights for row in table.models.values())
 
 
 def multiple_choice(
-    run: Run, models: dict[str, Path], names: dict[str, Path]
+    inputs: Inputs, context: Context, models: dict[str, Path], names: dict[str, Path]
 ) -> tuple[dict[Path, str | None], dict[str, Any]]:
     """Score models on multiple-choice benchmarks; gives the files of items, and numbers by model.
 
     Args:
-        run: whose protocol and folders.
+        inputs: whose protocol.
+        context: whose folders.
         models: folders of weights by name.
         names: files of benchmarks by name; none: nothing is loaded.
     """
     from checks.benchmarks.harness import evaluate
 
-    table = run.recipe.table("eval")
+    table = inputs.eval
     protocol = {
         key: table[key]
         for key in ("limit", "seed", "batch_size", "max_gen_toks", "max_length", "dtype",
@@ -242,24 +302,26 @@ def multiple_choice(
     }  # fmt: skip
     if table["tasks"] in upstream.TASK_PINS:
         protocol["task_files"] = upstream.task_files(
-            run.site, table["tasks"], recipe=run.recipe.name
+            context.site, table["tasks"], recipe=inputs.recipe.name
         )
+        read = {n: hashlib.sha256(data).hexdigest() for n, data in protocol["task_files"].items()}
+        _unchanged("task file", inputs.task_files or {}, read)
     summary: dict[str, Any] = {which: {} for which in models}
     files: dict[Path, str | None] = {}
     for number, (which, model) in enumerate(models.items() if names else ()):
-        items = run.items_of(which)
+        items = context.items_of(which)
         items.mkdir(exist_ok=True, parents=True)
         progress = {"model": which, "done": number, "of": len(models)}
-        write_json(run.folder("evaluate") / "progress.json", progress)
-        known = _scored(run, which)
+        write_json(context.folder / "progress.json", progress)
+        known = _scored(context, which)
         if known is None:
-            with server_log.explained(run.folder("evaluate") / "log"):
+            with server_log.explained(context.folder / "log"):
                 known = evaluate(
                     model, names, items, device=None, log=lambda line: print(line, flush=True),
                     **protocol,
                 )  # fmt: skip
             sha256 = {name: sha256_file(items / f"{name}.jsonl") for name in names}
-            write_json(_mark(run, which), {"summary": known, "sha256": sha256})
+            write_json(_mark(context, which), {"summary": known, "sha256": sha256})
         else:
             print(f"the {which} model's multiple choice is scored already", flush=True)
         summary[which] = known
@@ -267,15 +329,15 @@ def multiple_choice(
     return files, summary
 
 
-def _mark(run: Run, which: str) -> Path:
-    return run.folder("evaluate") / f"scored-{which}.json"
+def _mark(context: Context, which: str) -> Path:
+    return context.folder / f"scored-{which}.json"
 
 
-def _scored(run: Run, which: str) -> dict[str, Any] | None:
+def _scored(context: Context, which: str) -> dict[str, Any] | None:
     """Give what an earlier session of this stage came to; None where its items have changed."""
-    known = read_json(_mark(run, which)) or {}
+    known = read_json(_mark(context, which)) or {}
     for name, sha256 in known.get("sha256", {}).items():
-        file = run.items_of(which) / f"{name}.jsonl"
+        file = context.items_of(which) / f"{name}.jsonl"
         if not file.is_file() or sha256_file(file) != sha256:
             return None
     return known.get("summary")

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from kit.errors import KitError
 from launch.files import read_json, write_json
+from launch.run.identity import as_json
 from launch.stages import misfit
+from launch.stages.stage import context
 from launch.stages.table import STAGES
 
 if TYPE_CHECKING:
@@ -32,12 +34,13 @@ def execute(run: Run, name: str) -> str:
     folder = run.folder(name)
     try:
         inputs = stage.inputs(run)
-        if run.whole(name, inputs):
+        deciding = as_json(inputs)
+        if run.whole(name, deciding):
             run.set_status(name, "finished")
             return "skipped"
-        _make_ready(run, name, inputs)
+        _make_ready(run, name, deciding)
         run.set_status(name, "running")
-        files, facts = stage.execute(run)
+        files, facts = stage.execute(inputs, context(run, name))
         run.seal(name, files, **facts)
     except KeyboardInterrupt:
         run.set_status(name, "interrupted", message="stopped by a signal")
@@ -71,9 +74,7 @@ def _make_ready(run: Run, name: str, inputs: Mapping[str, object]) -> None:
     folder = run.folder(name)
     folder.mkdir(exist_ok=True)
     (folder / "outputs.json").unlink(missing_ok=True)
-    from launch.run.folder import plain
-
-    same = read_json(folder / "inputs.json") == plain(inputs)
+    same = read_json(folder / "inputs.json") == inputs
     if not (same and STAGES[name].resumable):
         for path in folder.iterdir():
             if not path.name.startswith(KEPT):
@@ -96,6 +97,6 @@ def _free(folder: Path) -> str:
 def finished(run: Run, name: str) -> bool:
     """Whether a stage's outputs are whole and made from what its inputs are now."""
     try:
-        return run.whole(name, STAGES[name].inputs(run))
+        return run.whole(name, as_json(STAGES[name].inputs(run)))
     except (KitError, OSError):
         return False

@@ -3,39 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.errors import KitError
 from launch.files import read_json, read_jsonl, sha256_file
 from launch.run import tracking
+from launch.run.identity import Place
 
 if TYPE_CHECKING:
     from checks.items import Item
     from checks.tables import Table
     from launch.run.folder import Run
+    from launch.stages.stage import Context, Outputs
 
 
-def inputs(run: Run) -> dict[str, Any]:
-    """The items, what was planned, and the published table they are held against."""
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What decides the verdict.
+
+    Attributes:
+        items: sha256 of each benchmark's scored items.
+        base: the same of the base model.
+        planned: sha256 of what was to be scored.
+        published: the recipe's table.
+        table: sha256 of the published table.
+        run: what is read of it: scores and facts, and of its recipe these tables alone: eval,
+            published, model, train and judge.
+    """
+
+    items: dict[str, str]
+    base: dict[str, str]
+    planned: str
+    published: dict[str, Any]
+    table: str
+    run: Place[Run]
+
+
+def inputs(run: Run) -> Inputs:
+    """Hash the items, what was planned, and the published table."""
     from checks.tables import table_path
 
     published = run.recipe.table("published")
     folder = run.folder("evaluate")
-    base = sorted((folder / "base").glob("*.jsonl"))
-    return {
-        "items": {p.name: sha256_file(p) for p in sorted(run.items.glob("*.jsonl"))},
-        "base": {p.name: sha256_file(p) for p in base},
-        "planned": sha256_file(folder / "summary.json"),
-        "published": published,
-        "table": sha256_file(table_path(published["table"])),
-    }
+    return Inputs(
+        items=_hashes(run.items),
+        base=_hashes(folder / "base"),
+        planned=sha256_file(folder / "summary.json"),
+        published=published,
+        table=sha256_file(table_path(published["table"])),
+        run=run,
+    )
 
 
-def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
+def _hashes(folder: Path) -> dict[str, str]:
+    return {p.name: sha256_file(p) for p in sorted(folder.glob("*.jsonl"))}
+
+
+def execute(inputs: Inputs, context: Context) -> Outputs:
     """Write verdict.json and report/index.html."""
     from checks.report import write_report
+    from checks.tables import table_path
     from checks.verdict import write_verdict
 
+    run = inputs.run
+    items = f"{len(inputs.items)} files of items, {len(inputs.base)} of the base model's"
+    print(f"{context.name}: verdict from {items}; planned: {inputs.planned[:12]}", flush=True)
+    table = table_path(inputs.published["table"])
+    if sha256_file(table) != inputs.table:
+        raise KitError(
+            "the published table changed while it was being compared with",
+            where=str(table),
+            fix=f"mfo resume {context.name}",
+        )
     verdict = derive(run)
     write_verdict(run.verdict, verdict)
     print(tracking.report(run, verdict), flush=True)

@@ -25,7 +25,8 @@ from launch.stages import graders
 from launch.stages.serve import ServedClient, Server, Serving
 
 if TYPE_CHECKING:
-    from launch.run.folder import Run
+    from launch.run.recipe import Recipe
+    from launch.stages.stage import Context
 
 BASE, TRAINED = kinds.BASE, "trained"
 #: Seconds between two lines of progress in the log, and between two writes of progress.json.
@@ -34,12 +35,17 @@ Answers = dict[str, dict[str, list[Reply]]]
 
 
 def execute(
-    run: Run, models: Mapping[str, Path], names: Mapping[str, Path], identities: Mapping[str, str]
+    recipe: Recipe,
+    context: Context,
+    models: Mapping[str, Path],
+    names: Mapping[str, Path],
+    identities: Mapping[str, str],
 ) -> tuple[dict[Path, str | None], dict[str, Any]]:
     """Answer, grade and judge; gives the files that it wrote, and numbers by model.
 
     Args:
-        run: whose recipe and folders.
+        recipe: its tables eval, judge, model and published.
+        context: of stage evaluate.
         models: folders of weights, by what they are called.
         names: files of the judged benchmarks, by name.
         identities: what decides each model's answers.
@@ -49,17 +55,21 @@ def execute(
         "seconds", "problem"}}, "base": …, "judged": the record of how it was done}. Other models,
         which comparisons alone ask, have no numbers of their own.
     """
-    return _Judged(run, models, names, identities).execute()
+    return _Judged(recipe, context, models, names, identities).execute()
 
 
 class _Judged:
     def __init__(
-        self, run: Run, models: Mapping[str, Path], names: Mapping[str, Path],
+        self,
+        recipe: Recipe,
+        context: Context,
+        models: Mapping[str, Path],
+        names: Mapping[str, Path],
         identities: Mapping[str, str],
-    ) -> None:  # fmt: skip
-        self.run, self.models, self.identities = run, models, identities
-        self.recipe, self.site = run.recipe, run.site
-        self.folder = run.folder("evaluate")
+    ) -> None:
+        self.context, self.models, self.identities = context, models, identities
+        self.recipe, self.site = recipe, context.site
+        self.folder = context.folder
         self.calls = self.folder / "calls"
         self.calls.mkdir(parents=True, exist_ok=True)
         self.protocol = graders.protocol(self.recipe)
@@ -81,7 +91,7 @@ class _Judged:
                 for which in self._graded(name):
                     began = time.monotonic()
                     found = [] if problem else self._items(client, which, name, answers)
-                    path = self.run.items_of(which) / f"{name}.jsonl"
+                    path = self.context.items_of(which) / f"{name}.jsonl"
                     path.unlink(missing_ok=True)
                     if found:
                         write_items(path, found)

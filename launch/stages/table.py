@@ -1,40 +1,18 @@
-"""The stages in order: what decides each one's result, and what runs it."""
+"""The whole path of a run on one screen: the stages in order, what each reads and leaves."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from launch.stages import corpus, evaluate, judge, train
+from launch.stages.stage import Stage
 
-if TYPE_CHECKING:
-    from launch.run.folder import Run
-
-#: A stage's outputs, each with its sha256 where it is known already, and facts for later stages.
-Outputs = tuple[dict[Path, str | None], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One step of a run.
-
-    Attributes:
-        inputs: everything that decides the stage's outputs, as JSON; the stages before it are
-            finished when it is asked.
-        execute: does the work in the stage's own process.
-        resumable: whether it goes on from what it left half done.
-        says: what it does, for people.
-    """
-
-    inputs: Callable[[Run], dict[str, Any]]
-    execute: Callable[[Run], Outputs]
-    says: str
-    resumable: bool = False
-
-
-STAGES = {
+#: Name -> stage. What decides a stage's outputs is its module's class Inputs:
+#:   corpus    components                            -> corpus/train.jsonl
+#:   train     train.jsonl, base model, hyperparameters, ranks, versions -> train/model
+#:   evaluate  model, benchmarks, protocol, judge    -> items/*.jsonl, evaluate/summary.json
+#:   judge     items, published table                -> verdict.json, report/index.html
+STAGES: dict[str, Stage[Any]] = {
     "corpus": Stage(corpus.inputs, corpus.execute, "normalise the training data"),
     "train": Stage(train.inputs, train.execute, "fine-tune with Axolotl, merge", resumable=True),
     "evaluate": Stage(evaluate.inputs, evaluate.execute, "answer, grade, score", resumable=True),

@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,14 @@ from launch.files import digest, sha256_file, write_text
 from launch.inputs import base_model as fetch
 from launch.inputs import dims
 from launch.run import attempt, tracking
+from launch.run.identity import Place
 from launch.run.recipe import ROOT, Recipe
 from launch.run.site import Site
 from launch.stages import checkpoints, envelope
 
 if TYPE_CHECKING:
     from launch.run.folder import Run
+    from launch.stages.stage import Context, Outputs
 
 PLUGINS = ["launch.stages.axolotl_watch.WatchPlugin", "launch.stages.axolotl_cpu.CpuPlugin"]
 #: Axolotl's keys that say where things are; they are the run's, not the recipe's.
@@ -138,56 +141,93 @@ def check_rows(recipe: Recipe, rows: int, ranks: int, where: str) -> None:
         )
 
 
-def inputs(run: Run) -> dict[str, Any]:
-    """Recipe, shape, base model, corpus and the versions that make the weights."""
-    packages = {k: v for k, v in run.spec["packages"].items() if k not in ("wandb", "lm_eval")}
-    return {
-        "train": run.recipe.table("train"),
-        "shape": run.recipe.table("shape"),
-        "ranks": [run.site.nodes, run.site.processes_per_node, run.site.gpus_per_node],
-        "model": fetch.base_model_identity(run.recipe),
-        "corpus": run.facts("corpus").get("sha256"),
-        "packages": packages,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What decides the weights.
+
+    Attributes:
+        train: the recipe's table, Axolotl's keys.
+        shape: the recipe's table.
+        ranks: nodes, processes a node, GPUs a node.
+        model: what decides the base model.
+        corpus: sha256 of train.jsonl.
+        packages: versions that make the weights.
+        rows: of the corpus.
+        rows_file: train.jsonl.
+        recipe: its tables train, shape, model and envelope; the last stops a run and changes none.
+    """
+
+    train: dict[str, Any]
+    shape: dict[str, Any]
+    ranks: tuple[int, int, int]
+    model: dict[str, Any]
+    corpus: str | None
+    packages: dict[str, str]
+    rows: Place[int | None]
+    rows_file: Place[Path]
+    recipe: Place[Recipe]
+
+    def shaped(self, site: Site) -> Site:
+        """Give the site with these ranks."""
+        nodes, processes, gpus = self.ranks
+        return replace(site, nodes=nodes, processes_per_node=processes, gpus_per_node=gpus)
+
+    def resolved(self) -> Recipe:
+        """Give the recipe with these tables."""
+        data = {**self.recipe.data, "train": self.train, "shape": self.shape}
+        return replace(self.recipe, data=data)
 
 
-def execute(run: Run) -> tuple[dict[Path, str | None], dict[str, Any]]:
+def inputs(run: Run) -> Inputs:
+    """Read recipe, shape, base model, corpus and versions."""
+    recipe, site, corpus = run.recipe, run.site, run.facts("corpus")
+    return Inputs(
+        train=recipe.table("train"),
+        shape=recipe.table("shape"),
+        ranks=(site.nodes, site.processes_per_node, site.gpus_per_node),
+        model=fetch.base_model_identity(recipe),
+        corpus=corpus.get("sha256"),
+        packages={k: v for k, v in run.spec["packages"].items() if k not in ("wandb", "lm_eval")},
+        rows=corpus.get("rows"),
+        rows_file=run.folder("corpus") / "train.jsonl",
+        recipe=recipe.only("train", "shape", "model", "envelope"),
+    )
+
+
+def execute(inputs: Inputs, context: Context) -> Outputs:
     """Train (from the last whole checkpoint, if there is one) and merge into train/model."""
-    folder = run.folder("train")
-    base = fetch.base_model(run.recipe, run.site)
-    dims.check_folder(run.recipe, base)
-    if rows := run.facts("corpus").get("rows"):  # fewer than there were, after decontamination
-        check_rows(run.recipe, int(rows), run.site.world_size, str(run.folder("corpus")))
+    folder, site, recipe = context.folder, inputs.shaped(context.site), inputs.resolved()
+    print(f"with {', '.join(f'{k} {v}' for k, v in inputs.packages.items())}", flush=True)
+    base = fetch.base_model(recipe, site, inputs.model)
+    dims.check_folder(recipe, base)
+    if inputs.rows:  # fewer than there were, after decontamination
+        check_rows(recipe, inputs.rows, site.world_size, str(inputs.rows_file.parent))
     for line in checkpoints.set_aside_broken(folder / "output"):
         print(f"set aside: {line}", flush=True)
     last = checkpoints.last_whole(folder / "output")
     print(f"\nstart: {f'resuming from {last.name}' if last else 'from the base model'}", flush=True)
     config = axolotl_config(
-        run.recipe, run.site, base=str(base), train_file=run.folder("corpus") / "train.jsonl",
-        folder=folder, name=run.name,
-    )  # fmt: skip
+        recipe, site, base=str(base), train_file=inputs.rows_file, folder=folder, name=context.name
+    )
     file = folder / "axolotl.yaml"
     write_text(file, to_yaml(config))
-    rows_sha = run.facts("corpus").get("sha256")
-    asked = "envelope.bands" in run.recipe.settings
-    _, held = envelope.for_ranks(run.recipe.table("envelope"), corpus=rows_sha, asked=asked)
+    asked = "envelope.bands" in recipe.settings
+    _, held = envelope.for_ranks(recipe.table("envelope"), corpus=inputs.corpus, asked=asked)
     if held:
         print(held, flush=True)
     env = {
         **os.environ,
-        **environment(run.recipe, run.path, rows_sha),
-        **attempt.variables(folder, run.site),
+        **environment(recipe, context.run, inputs.corpus),
+        **attempt.variables(folder, site),
     }
     # On Slurm every node runs a torchrun of its own; this process is node 0's.
     meeting = attempt.publish(folder, file, _step(last))
-    here = attempt.torchrun(run.site, file, folder, meeting) if meeting else command(run.site, file)
+    here = attempt.torchrun(site, file, folder, meeting) if meeting else command(site, file)
     call(here, env, folder, "training")
     attempt.raise_if_stopped(folder)
-    model = _merge(run, file, base, env)
+    model = _merge(recipe, folder, file, base, env)
     weights = {p: sha256_file(p) for p in sorted(model.iterdir()) if p.is_file()}
-    files: dict[Path, str | None] = {**weights, file: None}
-    for extra in ("progress.jsonl",):
-        files[folder / extra] = None
+    files: dict[Path, str | None] = {**weights, file: None, folder / "progress.jsonl": None}
     shards = {p.name: h for p, h in weights.items() if p.suffix == ".safetensors"}
     return files, {"weights": digest(shards), "model": str(model)}
 
@@ -199,12 +239,11 @@ def to_yaml(config: dict[str, Any]) -> str:
     return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
 
-def _merge(run: Run, config: Path, base: Path, env: dict[str, str]) -> Path:
+def _merge(recipe: Recipe, folder: Path, config: Path, base: Path, env: dict[str, str]) -> Path:
     """Merge the last checkpoint's shards; the result is whole or not there."""
-    folder = run.folder("train")
     merged, model = folder / "output" / "merged", folder / "model"
     shutil.rmtree(merged, ignore_errors=True)
-    if run.recipe.table("train").get("deepspeed"):
+    if recipe.table("train").get("deepspeed"):
         _gathered(folder / "output", merged)
     else:
         call(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from checks.benchmarks.vignettes import Reading, Vote, read_vignettes
@@ -163,6 +163,7 @@ ROW = st.fixed_dictionaries(
 )
 
 
+@example([{"user": {"value": "u"}, "parentContribution": {"value": "p"}}])
 @given(st.lists(ROW, max_size=12))
 def test_no_row_is_lost_and_none_counts_twice(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Any]

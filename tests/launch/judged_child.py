@@ -19,6 +19,7 @@ from launch.run.folder import open_run
 from launch.run.recipe import RECIPES
 from launch.stages import execution, graders, judged, serve
 from launch.stages.evaluate import benchmark_files
+from launch.stages.stage import context
 
 KEY = RECIPES / "smoke" / "judged" / "key.json"
 
@@ -73,7 +74,9 @@ def main() -> None:
     run.folder("evaluate").mkdir(exist_ok=True)
     models = {"base": Path("/nowhere"), "trained": Path("/nowhere")}
     same = {"base": "base-1", "trained": "trained-1"}
-    _, summary = judged.execute(run, models, benchmark_files(run.recipe), same)
+    _, summary = judged.execute(
+        run.recipe, context(run, "evaluate"), models, benchmark_files(run.recipe), same
+    )
     (run.path / "summary.json").write_text(json.dumps(summary))
 
 

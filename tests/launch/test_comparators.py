@@ -23,10 +23,12 @@ from launch.inputs import comparators, wanted
 from launch.plan import choices
 from launch.run import judging, recipe, site
 from launch.run.folder import Run, create
+from launch.run.identity import as_json
 from launch.run.lifeline import there
 from launch.run.recipe import Recipe
 from launch.slurm.script import data_paths
 from launch.stages import evaluate, graders
+from launch.stages.stage import context
 
 BASE, OTHER = "auto_moove", "auto_moove_medgemma"
 MEDGEMMA = "google/medgemma-27b-text-it"
@@ -142,10 +144,11 @@ def test_a_grading_that_was_killed_pays_for_no_reply_twice(make: Callable[..., R
 def test_equal_weights_are_refused_before_anything_is_scored(make: Callable[..., Run]) -> None:
     run = make(other=b"ours")
     with pytest.raises(KitError, match="compare a model with itself") as caught:
-        evaluate.execute(run)
+        evaluate.execute(evaluate.inputs(run), context(run, "evaluate"))
     assert "byte for byte" in caught.value.cause
-    scored = evaluate.identities(run)["trained"]
-    evaluate.refuse_itself(run_of(run, other=b"theirs"), scored)
+    scored = evaluate.inputs(run).weights
+    run_of(run, other=b"theirs")
+    evaluate.refuse_itself(run.recipe, run.site, scored)
 
 
 def run_of(run: Run, other: bytes) -> Run:
@@ -155,10 +158,11 @@ def run_of(run: Run, other: bytes) -> Run:
 
 def test_another_comparator_is_another_evaluation(make: Callable[..., Run]) -> None:
     run = make()
-    one = evaluate.inputs(run)
-    assert evaluate.inputs(run) == one
-    assert evaluate.inputs(run_of(run, b"others")) != one
-    assert evaluate.identities(run)["medgemma"] != evaluate.identities(run)["trained"]
+    one = as_json(evaluate.inputs(run))
+    assert as_json(evaluate.inputs(run)) == one
+    other = evaluate.inputs(run_of(run, b"others"))
+    assert as_json(other) != one
+    assert other.identities()["medgemma"] != other.identities()["trained"]
 
 
 # --- who it is ------------------------------------------------------------------------------------

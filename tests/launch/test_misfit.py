@@ -62,7 +62,7 @@ def test_a_stage_that_meets_one_says_so(
 ) -> None:
     run = new_run()
 
-    def execute(_run: Run) -> Any:
+    def execute(_inputs: object, _context: object) -> Any:
         raise ImportError("cannot import name 'x' from 'vllm.entrypoints'", name="vllm.entrypoints")
 
     monkeypatch.setitem(STAGES, "corpus", replace(STAGES["corpus"], execute=execute))
