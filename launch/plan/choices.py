@@ -7,20 +7,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from checks.benchmarks import kinds, pinned
+from checks.benchmarks import kinds
 from kit.errors import KitError
 from launch.plan import opened, stack
-from launch.run import interpreter, job_env, judging, tracking
+from launch.run import interpreter, job_env, judging
 from launch.run import recipe as recipes
 from launch.run.recipe import Recipe
-from launch.run.site import Site, minutes
-from launch.stages import envelope, graders
-from launch.stages.corpus import chosen
-from launch.stages.train import accumulation
+from launch.run.site import Site
+from launch.stages.table import STAGES
 
-FULL = ["corpus", "train", "evaluate", "judge"]
-#: What each stage imports; looked for before a run is made, because training comes first.
-NEEDS = {"train": ["torch", "axolotl"], "evaluate": ["torch", "lm_eval"]}
+FULL = list(STAGES)
 #: Whose seams are looked at, by importing, in an environment that evaluates with vLLM.
 SEAMS = ("lm-eval", "vllm")
 #: Below this a run is refused: the smoke recipe writes about a tenth of it.
@@ -122,71 +118,31 @@ def decide(recipe: Recipe, site: Site, stages: list[str]) -> list[str]:
     folders.check(recipe, stages)
     out = []
     for stage in stages:
-        # In a container the image brings them; what is installed here says nothing.
-        needs = list(NEEDS.get(stage, []))
-        if stage == "evaluate" and recipe.table("eval")["backend"] == "vllm":
-            needs.append("vllm")
-        if stage == "train" and recipe.table("train").get("deepspeed"):
-            needs.append("deepspeed")
-        if stage == "evaluate" and judging.judged(recipe):
-            needs.append("openai")
+        needs = STAGES[stage].needs(recipe)
         own = interpreter.of(recipe, site, stage)
         if own:
             out.append(_elsewhere(recipe, stage, own, needs))
-            continue
-        for package in needs if site.runtime == "none" else []:
-            if find_spec(package) is None:
-                extra = {"deepspeed": "train,zero3"}.get(package, "train,eval")
-                raise KitError(
-                    f"stage {stage} needs the package {package}, which is not installed",
-                    fix=f"pip install -c constraints.txt -e '.[{extra}]', or make setup",
-                )
-    if "corpus" in stages:
-        out.append(chosen(recipe))
-    train = recipe.table("train")
-    if "train" in stages:
-        gpus = int(recipe.table("shape")["gpus"])
-        if gpus and not site.gpus_per_node:
+        # In a container the image brings them; what is installed here says nothing.
+        elif site.runtime == "none":
+            _installed(stage, needs)
+    for stage in stages:
+        out += STAGES[stage].describe(recipe, site)
+    return [*out, *job_env.describe(site)]
+
+
+def _installed(stage: str, needs: list[str]) -> None:
+    """Refuse a stage whose packages are not installed here.
+
+    Raises:
+        KitError: naming the first that is missing.
+    """
+    for package in needs:
+        if find_spec(package) is None:
+            extra = {"deepspeed": "train,zero3"}.get(package, "train,eval")
             raise KitError(
-                f"{recipe.title} is trained on {gpus} GPUs; site {site.name} has none",
-                where=f"recipe {recipe.name}",
-                fix="mfo run smoke walks the same path in miniature; "
-                f"mfo run {recipe.name} --dry-run shows what a cluster would run",
+                f"stage {stage} needs the package {package}, which is not installed",
+                fix=f"pip install -c constraints.txt -e '.[{extra}]', or make setup",
             )
-        steps, micro = accumulation(recipe, site), train["micro_batch_size"]
-        out.append(
-            f"ranks: {site.world_size} on {site.title}, as site {site.name} says; accumulation "
-            f"{steps} = global batch {recipe.table('shape')['global_batch']} / "
-            f"({site.world_size} ranks x micro batch {micro})"
-        )
-        out.append(f"attention: {train.get('attn_implementation')}; bf16: {train.get('bf16')}; "
-                   "both as the recipe says")  # fmt: skip
-        box = envelope.parse(recipe.table("envelope"), f"recipe {recipe.name}")
-        if box.rise or box.ceilings:
-            words = [f"rises above {box.rise:g} times its beginning"] if box.rise else []
-            words += [f"is above {top:g} after step {step}" for step, top in box.ceilings]
-            out.append(f"envelope: training stops where its loss {' or '.join(words)} (median of "
-                       f"{box.window} steps), as the recipe says")  # fmt: skip
-        if box.bands:
-            where = Path(recipe.table("envelope")["bands"])
-            out.append(f"loss bands: {envelope.words(box.bands, where)}")
-        if site.scheduler == "slurm":
-            out.append(
-                f"checkpoints: every {train.get('save_steps')} steps, and at the latest after a "
-                f"twelfth of the time limit of {minutes(site, 'train')} min or when it is near"
-            )
-        out.append(tracking.reason())
-    out += job_env.describe(site)
-    if "evaluate" in stages:
-        out += graders.describe(recipe, site)
-        table = recipe.table("eval")
-        asked = table["pubmedqa"] if "pubmedqa" in table["benchmarks"] else "auto"
-        out += pinned.notes(table["tasks"], asked)
-    limit = recipe.table("eval")["limit"]
-    if limit and "evaluate" in stages:
-        out.append(f"items: {limit} of each benchmark, drawn with seed "
-                   f"{recipe.table('eval')['seed']}, because eval.limit says so")  # fmt: skip
-    return out
 
 
 def _elsewhere(recipe: Recipe, stage: str, python: str, needs: list[str]) -> str:

@@ -52,8 +52,10 @@ def decontamination(recipe: Recipe) -> str:
 
 def _rule(recipe: Recipe) -> Rule:
     """The recipe's rule; the published threshold where it names none."""
-    return Rule(decontamination(recipe), threshold=float(recipe.table("corpus").get(
-        "threshold", Rule.threshold)))  # fmt: skip
+    return Rule(
+        decontamination(recipe),
+        threshold=float(recipe.table("corpus").get("threshold", Rule.threshold)),
+    )
 
 
 def chosen(recipe: Recipe) -> str:
@@ -66,8 +68,10 @@ def chosen(recipe: Recipe) -> str:
     if mode == OFF:
         return "decontamination: off, the corpus's rows as they are, as corpus.decontaminate says"
     names = ", ".join(recipe.table("eval")["benchmarks"])
-    return (f"decontamination: {mode}, rows that hold {_rule(recipe).threshold:.0%} of a prompt of "
-            f"{names} are left out, as corpus.decontaminate says")  # fmt: skip
+    return (
+        f"decontamination: {mode}, rows that hold {_rule(recipe).threshold:.0%} of a prompt of "
+        f"{names} are left out, as corpus.decontaminate says"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from checks.benchmarks import kinds
+from checks.benchmarks import kinds, pinned
 from kit.errors import KitError, nearest
 from launch.files import digest, read_json, sha256_file, write_json
 from launch.inputs import base_model as fetch
@@ -21,8 +21,17 @@ from launch.run.identity import Place
 from launch.stages import graders, judged, server_log
 
 #: Keys of [judge] that say where something lies and not what it is.
-PLACES = ("grader_prompt", "pairs_prompt", "canary", "script", "vignettes", "concurrency",
-          "rubric", "medgemma", "medgemma_revision")  # fmt: skip
+PLACES = (
+    "grader_prompt",
+    "pairs_prompt",
+    "canary",
+    "script",
+    "vignettes",
+    "concurrency",
+    "rubric",
+    "medgemma",
+    "medgemma_revision",
+)
 
 if TYPE_CHECKING:
     from launch.run.folder import Run
@@ -117,10 +126,11 @@ def shards_digest(folder: Path) -> str:
     shards = sorted(folder.glob("*.safetensors"))
     if not shards:
         raise KitError(
-            "there are no safetensors weights here", where=str(folder),
+            "there are no safetensors weights here",
+            where=str(folder),
             cause="not a model folder, or pickled weights, which are not loaded",
             fix="mfo verify FOLDER with a folder that from_pretrained loads",
-        )  # fmt: skip
+        )
     return digest({p.name: sha256_file(p) for p in shards})
 
 
@@ -201,6 +211,32 @@ def refuse_itself(recipe: Recipe, site: Site, scored: str) -> None:
                 cause="its weights are, byte for byte, those that are scored",
                 fix=f"mfo run {recipe.name} --set judge.{name}= the other model",
             )
+
+
+def needs(recipe: Recipe) -> list[str]:
+    """Packages that are imported; looked for before a run is made, as training comes first."""
+    by_vllm = recipe.table("eval")["backend"] == "vllm"
+    judged = ["openai"] if judging.judged(recipe) else []
+    return ["torch", "lm_eval", *(["vllm"] if by_vllm else []), *judged]
+
+
+def describe(recipe: Recipe, site: Site) -> list[str]:
+    """Say how answers are had and scored, and why so.
+
+    Raises:
+        KitError: nobody could judge on this site, or the protocol is not known.
+    """
+    out = graders.describe(recipe, site)
+    table = recipe.table("eval")
+    asked = table["pubmedqa"] if "pubmedqa" in table["benchmarks"] else "auto"
+    out += pinned.notes(table["tasks"], asked)
+    limit = recipe.table("eval")["limit"]
+    if limit:
+        out.append(
+            f"items: {limit} of each benchmark, drawn with seed "
+            f"{recipe.table('eval')['seed']}, because eval.limit says so"
+        )
+    return out
 
 
 def execute(inputs: Inputs, context: Context) -> Outputs:
@@ -297,9 +333,20 @@ def multiple_choice(
     table = inputs.eval
     protocol = {
         key: table[key]
-        for key in ("limit", "seed", "batch_size", "max_gen_toks", "max_length", "dtype",
-                    "chat_template", "backend", "tasks", "extraction", "pubmedqa")
-    }  # fmt: skip
+        for key in (
+            "limit",
+            "seed",
+            "batch_size",
+            "max_gen_toks",
+            "max_length",
+            "dtype",
+            "chat_template",
+            "backend",
+            "tasks",
+            "extraction",
+            "pubmedqa",
+        )
+    }
     if table["tasks"] in upstream.TASK_PINS:
         protocol["task_files"] = upstream.task_files(
             context.site, table["tasks"], recipe=inputs.recipe.name
@@ -317,9 +364,13 @@ def multiple_choice(
         if known is None:
             with server_log.explained(context.folder / "log"):
                 known = evaluate(
-                    model, names, items, device=None, log=lambda line: print(line, flush=True),
+                    model,
+                    names,
+                    items,
+                    device=None,
+                    log=lambda line: print(line, flush=True),
                     **protocol,
-                )  # fmt: skip
+                )
             sha256 = {name: sha256_file(items / f"{name}.jsonl") for name in names}
             write_json(_mark(context, which), {"summary": known, "sha256": sha256})
         else:

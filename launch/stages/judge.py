@@ -194,8 +194,16 @@ def _judge(run: Run) -> dict[str, Any]:
     """Who judged, by which protocol and prompts; nothing where no benchmark is judged."""
     summary = read_json(run.folder("evaluate") / "summary.json") or {}
     kept = summary.get("judged") or {}
-    keys = ("judge", "protocol", "prompts", "chat_templates", "comparators", "windows",
-            "window_left", "read")  # fmt: skip
+    keys = (
+        "judge",
+        "protocol",
+        "prompts",
+        "chat_templates",
+        "comparators",
+        "windows",
+        "window_left",
+        "read",
+    )
     out = {key: kept[key] for key in keys if key in kept}
     if canary := kept.get("canary"):
         out["canary"] = {k: canary[k] for k in ("n", "changed", "unread", "drift", "margin")}

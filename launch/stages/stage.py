@@ -8,13 +8,14 @@ that was not named raises (`Recipe.only`). A field of the inputs bears identity,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from launch.run.folder import Run
+    from launch.run.recipe import Recipe
     from launch.run.site import Site
 
 #: A stage's outputs, each with its sha256 where it is known already, and facts for later stages.
@@ -43,6 +44,10 @@ class Context:
         return self.run / "items" if model == "trained" else self.folder / model
 
 
+def _nothing(*_: object) -> list[str]:
+    return []
+
+
 @dataclass(frozen=True)
 class Stage(Generic[Inputs]):
     """One step of a run.
@@ -53,19 +58,19 @@ class Stage(Generic[Inputs]):
         execute: does the work in the stage's own process.
         says: what it does, for people.
         resumable: whether it goes on from what it left half done.
+        needs: packages that its work imports.
+        describe: what the program decides for the user, with the reasons; raises a KitError where
+            the site cannot run it.
     """
 
     inputs: Callable[[Run], Inputs]
     execute: Callable[[Inputs, Context], Outputs]
     says: str
     resumable: bool = False
+    needs: Callable[[Recipe], list[str]] = _nothing
+    describe: Callable[[Recipe, Site], list[str]] = _nothing
 
 
 def context(run: Run, stage: str) -> Context:
     """Give the context of one of a run's stages."""
     return Context(run.name, run.path, run.folder(stage), run.site)
-
-
-def tables(recipe: Any, *names: str) -> Mapping[str, Any]:
-    """Give some of a recipe's tables, by name."""
-    return {name: recipe.table(name) for name in names}

@@ -13,8 +13,27 @@ from launch.stages.stage import Stage
 #:   evaluate  model, benchmarks, protocol, judge    -> items/*.jsonl, evaluate/summary.json
 #:   judge     items, published table                -> verdict.json, report/index.html
 STAGES: dict[str, Stage[Any]] = {
-    "corpus": Stage(corpus.inputs, corpus.execute, "normalise the training data"),
-    "train": Stage(train.inputs, train.execute, "fine-tune with Axolotl, merge", resumable=True),
-    "evaluate": Stage(evaluate.inputs, evaluate.execute, "answer, grade, score", resumable=True),
+    "corpus": Stage(
+        corpus.inputs,
+        corpus.execute,
+        "normalise the training data",
+        describe=lambda recipe, _: [corpus.chosen(recipe)],
+    ),
+    "train": Stage(
+        train.inputs,
+        train.execute,
+        "fine-tune with Axolotl, merge",
+        resumable=True,
+        needs=train.needs,
+        describe=train.describe,
+    ),
+    "evaluate": Stage(
+        evaluate.inputs,
+        evaluate.execute,
+        "answer, grade, score",
+        resumable=True,
+        needs=evaluate.needs,
+        describe=evaluate.describe,
+    ),
     "judge": Stage(judge.inputs, judge.execute, "compare with the published table, report"),
 }

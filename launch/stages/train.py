@@ -24,7 +24,7 @@ from launch.inputs import dims
 from launch.run import attempt, tracking
 from launch.run.identity import Place
 from launch.run.recipe import ROOT, Recipe
-from launch.run.site import Site
+from launch.run.site import Site, minutes
 from launch.stages import checkpoints, envelope
 
 if TYPE_CHECKING:
@@ -33,8 +33,14 @@ if TYPE_CHECKING:
 
 PLUGINS = ["launch.stages.axolotl_watch.WatchPlugin", "launch.stages.axolotl_cpu.CpuPlugin"]
 #: Axolotl's keys that say where things are; they are the run's, not the recipe's.
-TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "chat_template.jinja", "config.json",
-                   "generation_config.json", "*processor_config.json")  # fmt: skip
+TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "*processor_config.json",
+)
 #: How safetensors and configurations call a dtype.
 DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 #: Bytes below which a safetensors file holds a header and no weights.
@@ -94,10 +100,17 @@ def command(site: Site, config: Path) -> list[str]:
     container's own is often not known by, and then they wait for minutes and fail.
     """
     return [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1",
-        f"--nnodes={site.nodes}", f"--nproc-per-node={site.processes_per_node}",
-        "-m", "axolotl.cli.train", str(config),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--local-addr=127.0.0.1",
+        f"--nnodes={site.nodes}",
+        f"--nproc-per-node={site.processes_per_node}",
+        "-m",
+        "axolotl.cli.train",
+        str(config),
+    ]
 
 
 def environment(recipe: Recipe, run_path: Path, corpus: str | None = None) -> dict[str, str]:
@@ -230,6 +243,56 @@ def execute(inputs: Inputs, context: Context) -> Outputs:
     files: dict[Path, str | None] = {**weights, file: None, folder / "progress.jsonl": None}
     shards = {p.name: h for p, h in weights.items() if p.suffix == ".safetensors"}
     return files, {"weights": digest(shards), "model": str(model)}
+
+
+def needs(recipe: Recipe) -> list[str]:
+    """Packages that are imported; looked for before a run is made, as training takes hours."""
+    return ["torch", "axolotl", *(["deepspeed"] if recipe.table("train").get("deepspeed") else [])]
+
+
+def describe(recipe: Recipe, site: Site) -> list[str]:
+    """Say how the recipe is trained on this site, and why so.
+
+    Raises:
+        KitError: the site has no GPUs, or no number of ranks that keeps the batch.
+    """
+    train, out = recipe.table("train"), list[str]()
+    gpus = int(recipe.table("shape")["gpus"])
+    if gpus and not site.gpus_per_node:
+        raise KitError(
+            f"{recipe.title} is trained on {gpus} GPUs; site {site.name} has none",
+            where=f"recipe {recipe.name}",
+            fix="mfo run smoke walks the same path in miniature; "
+            f"mfo run {recipe.name} --dry-run shows what a cluster would run",
+        )
+    steps, micro = accumulation(recipe, site), train["micro_batch_size"]
+    out.append(
+        f"ranks: {site.world_size} on {site.title}, as site {site.name} says; accumulation "
+        f"{steps} = global batch {recipe.table('shape')['global_batch']} / "
+        f"({site.world_size} ranks x micro batch {micro})"
+    )
+    out.append(
+        f"attention: {train.get('attn_implementation')}; bf16: {train.get('bf16')}; "
+        "both as the recipe says"
+    )
+    box = envelope.parse(recipe.table("envelope"), f"recipe {recipe.name}")
+    if box.rise or box.ceilings:
+        words = [f"rises above {box.rise:g} times its beginning"] if box.rise else []
+        words += [f"is above {top:g} after step {step}" for step, top in box.ceilings]
+        out.append(
+            f"envelope: training stops where its loss {' or '.join(words)} (median of "
+            f"{box.window} steps), as the recipe says"
+        )
+    if box.bands:
+        where = Path(recipe.table("envelope")["bands"])
+        out.append(f"loss bands: {envelope.words(box.bands, where)}")
+    if site.scheduler == "slurm":
+        out.append(
+            f"checkpoints: every {train.get('save_steps')} steps, and at the latest after a "
+            f"twelfth of the time limit of {minutes(site, 'train')} min or when it is near"
+        )
+    out.append(tracking.reason())
+    return out
 
 
 def to_yaml(config: dict[str, Any]) -> str:
