@@ -6,8 +6,6 @@ security policy allows its own style alone, no script and no network.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 from corpus.compare import Match, Matcher
 from corpus.tokens import clean
+from kit.page import render as page
 
 HERE = Path(__file__).parent
 #: Removed rows on the page; the reports list all.
@@ -104,21 +103,9 @@ def pieces(text: str, spans: Sequence[tuple[int, int]]) -> list[Piece]:
 
 def render(summary: Mapping[str, Any], shown: Sequence[Shown]) -> str:
     """Give the page as HTML, in one self-contained text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = (HERE / "contamination_page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return environment.get_template("contamination_page.html.j2").render(
+    return page(
+        HERE / "contamination_page.html.j2",
+        style=(HERE / "contamination_page.css").read_text(encoding="utf-8"),
         s=summary,
         shown=shown,
-        style=Markup(style),  # noqa: S704  the kit's own file
-        style_hash=f"sha256-{digest}",
     )

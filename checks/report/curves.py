@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from checks.report.figure import WIDTHS
 from checks.report.lines import STYLE, Axis, Series, chart
-from checks.report.plots import WIDTHS
+from kit.page import render
 
 __all__ = ["figures", "page"]
 
@@ -67,18 +66,11 @@ def page(
         differ: what is frozen in the runs and not the same.
         steps: (step, loss, loss) of every shared step.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    style = (HERE / "page.css").read_text(encoding="utf-8") + STYLE
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return environment.get_template("curves.html.j2").render(
-        style=Markup(style),  # noqa: S704  the kit's own file
-        style_hash=f"sha256-{digest}",
+    return render(
+        HERE / "curves.html.j2",
+        style=(HERE / "page.css").read_text(encoding="utf-8") + STYLE,
         drawn={k: {w: Markup(s) for w, s in both.items()} for k, both in drawn.items()},  # noqa: S704  escaped there
         names=names, headline=headline, parted=parted, notes=notes, facts=facts, differ=differ,
         steps=steps[:STEPS_SHOWN], more=max(0, len(steps) - STEPS_SHOWN),

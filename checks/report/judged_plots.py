@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from checks.report.plots import Scale, anchor, svg
+from checks.report.figure import Scale, anchor, svg
 
 __all__ = ["bias", "shares"]
 

@@ -7,16 +7,17 @@ their hashes, and no network at all.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from checks.items import Item, by_benchmark, read_items, write_atomically
 from checks.judged import judged_lines
+from checks.report.figure import WIDTHS
+from checks.report.forest import forest
 from checks.report.judged_plots import bias, shares
-from checks.report.plots import WIDTHS, forest, loss_curve, loss_ends
+from checks.report.lines import STYLE, loss_curve, loss_ends
+from kit.page import render
 
 __all__ = ["ITEMS_SHOWN", "write_report"]
 
@@ -44,34 +45,24 @@ def write_report(
     Raises:
         KitError: where the items cannot be read.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     from checks.terminal import MARKS, TIERS, cells_of, number
 
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = (HERE / "page.css").read_text(encoding="utf-8")
-    script = (HERE / "page.js").read_text(encoding="utf-8")
+    style = (HERE / "page.css").read_text(encoding="utf-8") + STYLE
     rows = verdict["benchmarks"]
     groups = _groups(items_dir, {r["benchmark"] for r in rows if r["metric"] == "mean"})
     shown = [_browsed(row, groups.get(row["benchmark"], [])) for row in rows]
-    page = environment.get_template("page.html.j2").render(
+    page = render(
+        HERE / "page.html.j2",
+        style=style,
+        script=(HERE / "page.js").read_text(encoding="utf-8"),
         v=verdict,
         rows=rows,
         cells=cells_of,
         number=number,
         marks=MARKS,
         tier=TIERS[verdict["tier"]],
-        style=Markup(style),  # noqa: S704  the kit's own file
-        script=Markup(script),  # noqa: S704  the kit's own file
-        style_hash=_hash(style),
-        script_hash=_hash(script),
         forest={k: Markup(forest(rows, w)) for k, w in WIDTHS.items()},  # noqa: S704  escaped there
         loss={k: Markup(loss_curve(verdict["loss"], w)) for k, w in WIDTHS.items()},  # noqa: S704
         ends=loss_ends(verdict["loss"]),
@@ -131,11 +122,6 @@ def _groups(
     if items is None or isinstance(items, Mapping):
         return items or {}
     return by_benchmark(read_items(items, rubric=rubric)) if items.exists() else {}
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
 
 
 def _margins(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
