@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable
 
-from checks.benchmarks.answers import EXTRACTIONS, PUBLISHED
+from checks.answers import EXTRACTIONS, PUBLISHED
 
 HOSTILE = {
     "no answer follows": "Answer" + "x" * 100_000,

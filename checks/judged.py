@@ -1,6 +1,6 @@
 """What a judge's work came to, in words: for the terminal, the page and Markdown alike.
 
-Reads the `judged` part of a verdict's benchmark (:mod:`checks.benchmarks.details`), shares of 1;
+Reads the `judged` part of a verdict's benchmark (:mod:`checks.judge_statistics`), shares of 1;
 says per cent and points.
 """
 

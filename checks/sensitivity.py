@@ -19,7 +19,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from checks.benchmarks.answers import EXTRACTIONS
+from checks.answers import EXTRACTIONS
 from checks.comparisons import paired
 from checks.items import Item
 from checks.tables import ModelRow, Table

@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from checks.benchmarks.details import details
 from checks.items import Item, write_atomically
+from checks.judge_statistics import details
 from checks.judgement import Evidence, Tier, judge_benchmark
 from checks.sensitivity import outline, sensitivity
 from checks.tables import Table

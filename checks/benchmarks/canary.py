@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from checks.benchmarks.client import Client
-from checks.benchmarks.healthbench import Criterion, question, read_turns
-from checks.benchmarks.judging import Protocol, ask_until_read, read_grade, read_rows
+from checks.benchmarks.healthbench import question, read_grade, read_turns
+from checks.benchmarks.judging import Protocol, ask_until_read, read_rows
 from checks.items import Item
+from checks.rubric import Criterion
 from kit.errors import KitError
 
 __all__ = ["Canary", "freeze", "read_canary", "sing"]

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from checks.benchmarks import answers, kinds, pinned, suites
+from checks import answers
+from checks.benchmarks import kinds, pinned, suites
 from checks.benchmarks.mcq import Question, read_benchmark
 from checks.benchmarks.models import BACKENDS, load, release, turn_ends
 from kit.errors import KitError, nearest

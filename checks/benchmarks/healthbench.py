@@ -1,9 +1,6 @@
 """HealthBench: conversations with a rubric each, graded criterion by criterion by another model.
 
-The published rule (Arora et al. 2025, and upstream's script): a conversation's score is the points
-of its met criteria over the sum of its positive points, so that penalties can take it below 0; the
-benchmark's is the mean, clipped to 0..1. Both are given here, and beside them the unclipped mean
-with its interval, which is what the verdict reads.
+Scores and the benchmark's numbers follow from the grades in checks/rubric.py.
 
 File: JSONL with prompt_id, prompt [{role, content}], rubrics [{criterion, points, tags}],
 example_tags. Full (5,000), Hard (1,000) and Consensus are three files of that form.
@@ -11,95 +8,22 @@ example_tags. Full (5,000), Hard (1,000) and Consensus are three files of that f
 
 from __future__ import annotations
 
+import json
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from checks.benchmarks.client import Client
-from checks.benchmarks.judging import (
-    Protocol,
-    Question,
-    ask_until_read,
-    read_grade,
-    read_rows,
-    speaks_to_judge,
-)
+from checks.benchmarks.judging import Protocol, Question, ask_until_read, read_rows
 from checks.benchmarks.templates import fill
 from checks.items import LOWEST_RUBRIC, Item
+from checks.rubric import Conversation, Criterion, Graded, speaks_to_judge
 from kit.errors import KitError
 
-__all__ = [
-    "Conversation", "Criterion", "Graded", "grade", "read_conversations", "score", "summarise",
-    "to_item", "turns_as_text",
-]  # fmt: skip
+__all__ = ["grade", "read_conversations", "read_grade", "to_item", "turns_as_text"]
 
-RESAMPLES = 1000  # of the published bootstrap
 ROLES = ("system", "user", "assistant")
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """One line of a rubric; `points` below 0 is a penalty for what is undesirable."""
-
-    text: str
-    points: float
-    tags: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        """Give it as the grader is shown it."""
-        return f"[{self.points}] {self.text}"
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """One item: the turns up to the user's last, and what the answer is graded by."""
-
-    id: str
-    messages: tuple[Mapping[str, str], ...]
-    criteria: tuple[Criterion, ...]
-    tags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Graded:
-    """A conversation with its answer and its grades.
-
-    Attributes:
-        conversation: what was asked.
-        answer: what the model under test said.
-        met: for each criterion whether it is met; None where no grade could be read.
-        explanations: the grader's, "" where it gave none.
-        tries: how often the grader was asked for each.
-        repeat: which of several answers to the same conversation this is.
-        cut: whether the answer ended at the token limit.
-    """
-
-    conversation: Conversation
-    answer: str
-    met: tuple[bool | None, ...]
-    explanations: tuple[str, ...] = ()
-    tries: tuple[int, ...] = ()
-    repeat: int = 0
-    cut: bool = False
-
-    @property
-    def unread(self) -> int:
-        """How many criteria have no grade."""
-        return sum(m is None for m in self.met)
-
-    def published(self) -> float:
-        """Give the score by upstream's rule: what could not be read counts as not met."""
-        return score(self.conversation.criteria, [bool(m) for m in self.met])
-
-    def reach(self) -> tuple[float, float]:
-        """Give the lowest and the highest score that the unread grades leave possible."""
-        pairs = list(zip(self.conversation.criteria, self.met, strict=True))
-        low = [m if m is not None else c.points < 0 for c, m in pairs]
-        high = [m if m is not None else c.points > 0 for c, m in pairs]
-        return score(self.conversation.criteria, low), score(self.conversation.criteria, high)
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -195,6 +119,41 @@ def _tags(value: object, where: str) -> tuple[str, ...]:
 # --- grading ------------------------------------------------------------------------------------
 
 
+class _TwiceError(ValueError):
+    pass
+
+
+def read_grade(text: str, *, strict: bool = False) -> tuple[bool, str] | None:
+    """Read a rubric grade: one JSON object, bare or in a fence, whose criteria_met is a boolean.
+
+    Args:
+        text: the grader's reply.
+        strict: refuse an object that says the same key twice; upstream takes the last.
+
+    Returns:
+        Whether the criterion is met, and the explanation; None where it cannot be read: prose,
+        broken JSON, "true" in quotes, two objects, nothing.
+    """
+    bare = text.strip()
+    if bare.startswith("```json"):
+        bare = bare[len("```json") :].lstrip()
+    bare = bare.removesuffix("```").rstrip()
+    try:
+        found = json.loads(bare, object_pairs_hook=_once if strict else None)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not isinstance(found.get("criteria_met"), bool):
+        return None
+    explanation = found.get("explanation")
+    return found["criteria_met"], explanation if isinstance(explanation, str) else ""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise _TwiceError
+    return dict(pairs)
+
+
 def turns_as_text(messages: Sequence[Mapping[str, str]]) -> str:
     """Give a conversation as the grader is shown it."""
     return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in messages)
@@ -256,19 +215,7 @@ def grade(
     return out
 
 
-# --- scoring ------------------------------------------------------------------------------------
-
-
-def score(criteria: Sequence[Criterion], met: Sequence[bool]) -> float:
-    """Give the points of met criteria as a share of the positive points.
-
-    Raises:
-        ValueError: no criterion has positive points.
-    """
-    possible = sum(c.points for c in criteria if c.points > 0)
-    if not possible:
-        raise ValueError("no positive points")
-    return sum(c.points for c, m in zip(criteria, met, strict=True) if m) / possible
+# --- items --------------------------------------------------------------------------------------
 
 
 def to_item(graded: Graded, benchmark: str, protocol: Protocol) -> Item:
@@ -304,75 +251,3 @@ def to_item(graded: Graded, benchmark: str, protocol: Protocol) -> Item:
             "speaks_to_judge": speaks_to_judge(graded.answer),
         },
     )
-
-
-def summarise(results: Sequence[Graded], protocol: Protocol) -> dict[str, Any]:
-    """Give the benchmark's numbers, in shares of 1.
-
-    Returns:
-        score (published: clipped mean, unread as not met) with bootstrap_error; mean, interval
-        and standard_error (unclipped, clustered by conversation); reach (the mean if every unread
-        grade went one way and if it went the other) and hanging (its width); unread and grades
-        (counts); cut; speaking_to_judge; by_tag: {tag: {mean, low, high, n}} for themes (of
-        conversations) and axes (of criteria).
-    """
-    scores = [g.published() for g in results]
-    clusters = [g.conversation.id for g in results]
-    reach = [g.reach() for g in results]
-    low, high = (math.fsum(r[i] for r in reach) / len(reach) for i in (0, 1))
-    return {
-        "protocol": protocol.name,
-        "items": len(results),
-        "score": min(1.0, max(0.0, math.fsum(scores) / len(scores))),
-        "bootstrap_error": clipped_bootstrap(scores, protocol.seed),
-        **_interval(scores, clusters),
-        "unread": sum(g.unread for g in results),
-        "grades": sum(len(g.met) for g in results),
-        "retried": sum(tries > 1 for g in results for tries in g.tries),
-        "reach": [low, high],
-        "hanging": high - low,
-        "cut": sum(g.cut for g in results),
-        "speaking_to_judge": sum(speaks_to_judge(g.answer) for g in results),
-        "by_tag": _by_tag(results),
-    }
-
-
-def _interval(scores: Sequence[float], clusters: Sequence[str]) -> dict[str, Any]:
-    from checks.statistics import mean_interval
-
-    found = mean_interval(scores, clusters)
-    return {
-        "mean": found.estimate, "interval": [found.low, found.high],
-        "standard_error": found.standard_error,
-    }  # fmt: skip
-
-
-def clipped_bootstrap(scores: Sequence[float], seed: int) -> float:
-    """Give the published error: the spread of 1,000 resampled means, each clipped to 0..1."""
-    import numpy as np
-
-    values = np.asarray(scores, dtype=float)
-    draw = np.random.default_rng(seed)
-    means = [values[draw.integers(0, values.size, values.size)].mean() for _ in range(RESAMPLES)]
-    return float(np.clip(means, 0.0, 1.0).std())
-
-
-def _by_tag(results: Sequence[Graded]) -> dict[str, dict[str, Any]]:
-    """Average by theme over conversations, and by axis over what each one's own criteria give."""
-    found: dict[str, list[tuple[float, str]]] = defaultdict(list)
-    for one in results:
-        for tag in one.conversation.tags:
-            found[tag].append((one.published(), one.conversation.id))
-        own: dict[str, list[int]] = defaultdict(list)
-        for index, criterion in enumerate(one.conversation.criteria):
-            for tag in criterion.tags:
-                own[tag].append(index)
-        for tag, indices in own.items():
-            criteria = [one.conversation.criteria[i] for i in indices]
-            if any(c.points > 0 for c in criteria):
-                value = score(criteria, [bool(one.met[i]) for i in indices])
-                found[tag].append((value, one.conversation.id))
-    return {
-        tag: {"n": len(pairs), **_interval([p[0] for p in pairs], [p[1] for p in pairs])}
-        for tag, pairs in sorted(found.items())
-    }

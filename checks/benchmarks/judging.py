@@ -7,8 +7,6 @@ What is then made of it is the protocol's choice, and is counted either way.
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +14,12 @@ from typing import Any, Generic, TypeVar
 
 from checks.benchmarks import jsonl
 from checks.benchmarks.client import Call, Client, Reply
+from checks.judge_statistics import ORDERS, PROTOCOLS
 from kit.errors import KitError
 
-__all__ = ["Outcome", "Protocol", "Question", "ask_until_read", "read_grade", "read_rows"]
+__all__ = ["Outcome", "Protocol", "Question", "ask_until_read", "read_rows"]
 
 T = TypeVar("T")
-PROTOCOLS = ("published", "strict")
-ORDERS = ("both", "random")
 #: How many BOS tokens a prompt has, and what becomes of special tokens in a reply.
 BOS, SPECIAL_TOKENS = ("published", "once"), ("published", "dropped")
 
@@ -141,57 +138,6 @@ def ask_until_read(
             out[index].value = read(reply.text)
         pending = [i for i in pending if out[i].value is None and not out[i].replies[-1].too_long]
     return out
-
-
-# --- grades -------------------------------------------------------------------------------------
-
-
-class _TwiceError(ValueError):
-    pass
-
-
-def read_grade(text: str, *, strict: bool = False) -> tuple[bool, str] | None:
-    """Read a rubric grade: one JSON object, bare or in a fence, whose criteria_met is a boolean.
-
-    Args:
-        text: the grader's reply.
-        strict: refuse an object that says the same key twice; upstream takes the last.
-
-    Returns:
-        Whether the criterion is met, and the explanation; None where it cannot be read: prose,
-        broken JSON, "true" in quotes, two objects, nothing.
-    """
-    bare = text.strip()
-    if bare.startswith("```json"):
-        bare = bare[len("```json") :].lstrip()
-    bare = bare.removesuffix("```").rstrip()
-    try:
-        found = json.loads(bare, object_pairs_hook=_once if strict else None)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict) or not isinstance(found.get("criteria_met"), bool):
-        return None
-    explanation = found.get("explanation")
-    return found["criteria_met"], explanation if isinstance(explanation, str) else ""
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise _TwiceError
-    return dict(pairs)
-
-
-#: Words by which an answer speaks to its grader instead of to its reader.
-_TO_JUDGE = re.compile(
-    r"criteria_met|rubric|grader|\bas (?:a |the )?judge\b|<<\w+>>|winner:\s|"
-    r"(?:ignore|disregard)\s{1,3}(?:\w{1,12}\s{1,3}){0,3}(?:instructions?|criteria|criterion)",
-    re.IGNORECASE,
-)
-
-
-def speaks_to_judge(answer: str) -> bool:
-    """Whether an answer holds words meant for the one who grades it: shown, never decided by."""
-    return _TO_JUDGE.search(answer) is not None
 
 
 # --- files --------------------------------------------------------------------------------------

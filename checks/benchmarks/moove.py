@@ -1,66 +1,29 @@
 """Auto-MOOVE: two models' answers to a vignette, compared by a judge on named criteria.
 
 Each pair is judged in both orders (or, as published, in one drawn at random; here with a seed).
-The file of vignettes is read in vignettes.py; what the rulings come to is in moove_scores.py, and
-how the judge agrees with people in moove_agreement.py.
+The file of vignettes is read in vignettes.py; the numbers that follow from the rulings are in
+checks/preferences.py, the judge's agreement with people in checks/rater_agreement.py.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
 
 from checks.benchmarks.client import Client
 from checks.benchmarks.judging import Protocol, Question, ask_until_read
 from checks.benchmarks.templates import JudgePrompt
-from checks.benchmarks.vignettes import Vignette, Winner
+from checks.items import Item
+from checks.preferences import Judgement, Ruling, Vignette, Winner, scores_by_vignette
+from checks.rubric import speaks_to_judge
 
-__all__ = ["Judgement", "Ruling", "judge_pairs", "read_ruling"]
+__all__ = ["judge_pairs", "read_ruling", "ruling_rows", "to_items", "with_votes"]
 
 _WINNERS: dict[str, Winner] = {"model 1": "first", "model 2": "second", "tie": "tie"}
-
-
-@dataclass(frozen=True)
-class Ruling:
-    """What a judge said of two answers: the winner, and for each criterion both scores, 1 to 5."""
-
-    winner: Winner
-    scores: Mapping[str, tuple[int, int]]
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """One comparison, turned back into ours and theirs.
-
-    Attributes:
-        id: of the vignette.
-        ours_first: whether our answer was shown first.
-        ruling: None where nothing could be read.
-        tries: how often the judge was asked.
-        text: its last reply.
-    """
-
-    id: str
-    ours_first: bool
-    ruling: Ruling | None
-    tries: int = 1
-    text: str = ""
-
-    @property
-    def outcome(self) -> str | None:
-        """`ours`, `theirs` or `tie`."""
-        if self.ruling is None:
-            return None
-        if self.ruling.winner == "tie":
-            return "tie"
-        return "ours" if (self.ruling.winner == "first") == self.ours_first else "theirs"
-
-    def pair(self, criterion: str) -> tuple[int, int] | None:
-        """Give our score and theirs."""
-        found = self.ruling.scores.get(criterion) if self.ruling else None
-        return found if found is None or self.ours_first else (found[1], found[0])
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -131,3 +94,75 @@ def _orders(identity: str, protocol: Protocol) -> tuple[bool, ...]:
         return True, False
     draw = random.Random(f"{protocol.seed}:{identity}")  # noqa: S311 - an order, not a secret
     return (draw.random() < 0.5,)
+
+
+# --- items ---------------------------------------------------------------------------------------
+
+
+def to_items(
+    vignettes: Sequence[Vignette],
+    ours: Sequence[str],
+    theirs: Sequence[str],
+    judgements: Sequence[Judgement],
+    benchmark: str,
+    protocol: Protocol,
+) -> list[Item]:
+    """Give one line of items/*.jsonl a vignette: its tie-adjusted score, and both rulings.
+
+    A vignette of which no ruling could be read has no score; under `strict` one unread ruling of
+    two is enough.
+    """
+    scores = scores_by_vignette(judgements)
+    by_id: dict[str, list[Judgement]] = defaultdict(list)
+    for judgement in judgements:
+        by_id[judgement.id].append(judgement)
+    out = []
+    for one, mine, other in zip(vignettes, ours, theirs, strict=True):
+        own = by_id[one.id]
+        unread = sum(j.ruling is None for j in own)
+        lost = not scores[one.id] or (protocol.strict and unread > 0)
+        said = [f"{'ours' if j.ours_first else 'theirs'} first: {j.outcome or 'unread'}" for j in own]  # fmt: skip  # noqa: E501
+        out.append(
+            Item(
+                benchmark=benchmark,
+                id=one.id,
+                score=None if lost else sum(scores[one.id]) / len(scores[one.id]),
+                unparsed=lost,
+                question=one.prompt,
+                response=mine,
+                cluster=one.id,
+                why="; ".join(said),
+                extra={
+                    "protocol": protocol.name,
+                    "order": protocol.order,
+                    "against": other,
+                    "rulings": ruling_rows(own),
+                    "unread_rulings": unread,
+                    "speaks_to_judge": [speaks_to_judge(mine), speaks_to_judge(other)],
+                },
+            )
+        )
+    return out
+
+
+def with_votes(item: Item, vignette: Vignette, judgements: Sequence[Judgement]) -> Item:
+    """Give the item with people's votes on the vignette's own answers, and the judge's rulings."""
+    if not vignette.votes:
+        return item
+    own = ruling_rows([j for j in judgements if j.id == vignette.id])
+    votes = [{"rater": vote.rater, "winner": vote.winner} for vote in vignette.votes]
+    more = {"votes": votes, "vote_rulings": own}
+    return dataclasses.replace(item, extra={**item.extra, **more})
+
+
+def ruling_rows(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
+    """Give judgements as an item keeps them, scores as (ours, theirs)."""
+    return [_ruling_row(one) for one in judgements]
+
+
+def _ruling_row(one: Judgement) -> dict[str, Any]:
+    ruling = one.ruling
+    return {
+        "ours_first": one.ours_first, "outcome": one.outcome, "tries": one.tries,
+        "scores": {k: one.pair(k) for k in ruling.scores} if ruling else {}, "text": one.text,
+    }  # fmt: skip

@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from checks.answers import LINEAR, PUBLISHED
 from checks.benchmarks import task_keys
-from checks.benchmarks.answers import LINEAR, PUBLISHED
 from checks.benchmarks.mcq import BENCHMARKS, Question
 from kit.errors import KitError, nearest
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from checks.tables import nearest
+from kit.errors import nearest
 
 __all__ = ["INERT", "READ", "REFUSED", "objection", "set_aside"]
 

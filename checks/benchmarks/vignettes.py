@@ -18,47 +18,16 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from checks.benchmarks.judging import read_rows
+from checks.preferences import Vignette, Vote, Winner
 from kit.errors import KitError
 
-__all__ = ["Reading", "Vignette", "Vote", "Winner", "read_vignettes"]
+__all__ = ["Reading", "read_vignettes"]
 
-Winner = Literal["first", "second", "tie"]
 VOTES: dict[str, Winner] = {"1": "first", "2": "second", "12": "tie"}
 WHAT = "file of vignettes"
-
-
-@dataclass(frozen=True)
-class Vote:
-    """What somebody thought of a pair of answers.
-
-    Attributes:
-        winner: which they preferred.
-        rater: who, as a number in the order of the file; "" where the row does not say. Nobody's
-            account goes into a run's items.
-    """
-
-    winner: Winner
-    rater: str = ""
-
-
-@dataclass(frozen=True)
-class Vignette:
-    """One item.
-
-    Attributes:
-        id: unique in its file.
-        prompt: what both models are asked.
-        answers: two answers that people compared; None where the file has none.
-        votes: which of them each preferred.
-    """
-
-    id: str
-    prompt: str
-    answers: tuple[str, str] | None = None
-    votes: tuple[Vote, ...] = ()
 
 
 @dataclass

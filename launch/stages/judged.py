@@ -15,10 +15,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from checks.benchmarks import canary, healthbench, kinds, moove, moove_scores, vignettes
+from checks.benchmarks import canary, healthbench, kinds, moove, vignettes
 from checks.benchmarks.client import Call, Client, Progress, Reply
-from checks.benchmarks.details import details
 from checks.items import Item, write_items
+from checks.judge_statistics import details
 from launch.files import digest, sha256_file, write_json
 from launch.run import judging
 from launch.stages import graders
@@ -230,16 +230,14 @@ class _Judged:
         prompt, rules = self.prompts.pairs, self.protocol
         mine, other = [r.text for r in ours], [r.text for r in theirs]
         judgements = moove.judge_pairs(found, mine, other, client, prompt, rules)
-        items = moove_scores.to_items(found, mine, other, judgements, name, rules)
+        items = moove.to_items(found, mine, other, judgements, name, rules)
         items = [_noted(i, *pair) for i, *pair in zip(items, ours, theirs, strict=True)]
         voted = [one for one in found if one.votes]
         if voted:
             # People voted on two answers of their own: how the judge rules on those is agreement.
             firsts, seconds = zip(*(one.answers for one in voted), strict=True)
             own = moove.judge_pairs(voted, firsts, seconds, client, prompt, rules)
-            items = [
-                moove_scores.with_votes(i, one, own) for i, one in zip(items, found, strict=True)
-            ]
+            items = [moove.with_votes(i, one, own) for i, one in zip(items, found, strict=True)]
         return items
 
     # --- what is said and kept --------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import yaml
 
-from checks.benchmarks.answers import PUBLISHED
+from checks.answers import PUBLISHED
 
 #: What differs from the real files, and nothing else.
 OWN = ("doc_to_text", "doc_to_target")

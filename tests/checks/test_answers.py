@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.benchmarks.answers import (
+from checks.answers import (
     EXTRACTIONS,
     LINEAR,
     PUBLISHED,

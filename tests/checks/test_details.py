@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from rich.console import Console
 
-from checks.benchmarks import healthbench, moove_scores
+from checks import preferences, rubric
+from checks.benchmarks import healthbench, moove
 from checks.benchmarks.client import Client, Endpoint
-from checks.benchmarks.details import PAIRS_KEYS, RUBRIC_KEYS, details
-from checks.benchmarks.healthbench import Conversation, Criterion, Graded
 from checks.benchmarks.judging import Protocol
-from checks.benchmarks.moove import Judgement, Ruling
-from checks.benchmarks.vignettes import Vignette, Vote
 from checks.items import Item
+from checks.judge_statistics import PAIRS_KEYS, RUBRIC_KEYS, details
+from checks.preferences import Judgement, Ruling, Vignette, Vote
 from checks.report import write_markdown, write_report
+from checks.rubric import Conversation, Criterion, Graded
 from checks.tables import load_table, parse_table
 from checks.terminal import print_verdict
 from checks.verdict import judge, write_verdict
@@ -50,8 +50,8 @@ def pair_items(*pairs: tuple[str | None, str | None], protocol: Protocol | None 
     sets, found = judged(*pairs)
     texts = [str(n) for n in range(len(sets))]
     rules = protocol or Protocol()
-    items = moove_scores.to_items(sets, texts, texts, found, "auto_moove", rules)
-    return [moove_scores.with_votes(i, v, found) for i, v in zip(items, sets, strict=True)], found
+    items = moove.to_items(sets, texts, texts, found, "auto_moove", rules)
+    return [moove.with_votes(i, v, found) for i, v in zip(items, sets, strict=True)], found
 
 
 @settings(max_examples=25)
@@ -63,7 +63,7 @@ def test_rubrics_come_out_of_items_as_they_went_in(met: list[Any]) -> None:
     again = [dataclasses.replace(i, extra=r) for i, r in zip(items, rows, strict=True)]
     found, problem = details(again)
     assert problem == ""
-    wanted = healthbench.summarise(results, Protocol())
+    wanted = rubric.summarise(results)
     assert found == {"kind": "rubric", **{k: wanted[k] for k in RUBRIC_KEYS}, "too_long": 0}
 
 
@@ -73,7 +73,7 @@ def test_rubrics_come_out_of_items_as_they_went_in(met: list[Any]) -> None:
 def test_comparisons_come_out_of_items_as_they_went_in(pairs: list[Any]) -> None:
     items, judgements = pair_items(*pairs)
     found, _ = details(items)
-    wanted = moove_scores.summarise(judgements, ["Clarity"], Protocol())
+    wanted = preferences.summarise(judgements, ["Clarity"])
     assert found is not None
     assert {k: found[k] for k in PAIRS_KEYS} == {k: wanted[k] for k in PAIRS_KEYS}
     ruled = sum(any(pair) for pair in pairs)
@@ -170,8 +170,8 @@ def verdict(healthy: list[Item], pairs: list[Item], **more: Any) -> dict[str, An
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    rubric = [graded(str(n), (n % 3 != 0, None if n == 1 else True, False)) for n in range(40)]
-    items = [healthbench.to_item(g, "healthbench", Protocol()) for g in rubric]
+    by_criteria = [graded(str(n), (n % 3 != 0, None if n == 1 else True, False)) for n in range(40)]
+    items = [healthbench.to_item(g, "healthbench", Protocol()) for g in by_criteria]
     # 30 vignettes where the better answer wins in both orders, 10 where the first always does.
     fair = [("first", "second")] * 18 + [("second", "first")] * 12
     pairs, _ = pair_items(*fair, *[("first", "first")] * 10)

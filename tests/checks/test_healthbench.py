@@ -11,13 +11,15 @@ from faulty import FaultyServer, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from checks import rubric
 from checks.benchmarks import canary, healthbench
 from checks.benchmarks.client import Client, Endpoint
-from checks.benchmarks.healthbench import Conversation, Criterion, Graded
-from checks.benchmarks.judging import Protocol, read_grade, speaks_to_judge
+from checks.benchmarks.healthbench import read_grade
+from checks.benchmarks.judging import Protocol
 from checks.benchmarks.scripted_judge import Rules
 from checks.benchmarks.templates import fill, read_grader, read_judge
 from checks.items import read_items, write_items
+from checks.rubric import Conversation, Criterion, Graded, speaks_to_judge
 from kit.errors import KitError
 
 TEMPLATE = "=== CONVERSATION ===\n<<conversation>>\n=== CRITERION ===\n<<rubric_item>>\n=== END ==="
@@ -49,16 +51,14 @@ def test_unread_grades_help_on_penalties_and_the_flag_says_by_how_much() -> None
     one = graded([5, 3, -4], [True, False, None])
     assert one.published() == 5 / 8, "as if the penalty had not been deserved"
     assert one.reach() == (1 / 8, 5 / 8)
-    summary = healthbench.summarise([one, graded([2], [True], "d")], Protocol())
+    summary = rubric.summarise([one, graded([2], [True], "d")])
     assert (summary["unread"], summary["grades"]) == (1, 4)
     assert summary["reach"] == [(1 / 8 + 1) / 2, (5 / 8 + 1) / 2]
     assert summary["hanging"] == 0.25
 
 
 def test_the_published_mean_is_clipped_and_the_verdicts_is_not() -> None:
-    summary = healthbench.summarise(
-        [graded([1, -4], [False, True], str(n)) for n in range(20)], Protocol()
-    )
+    summary = rubric.summarise([graded([1, -4], [False, True], str(n)) for n in range(20)])
     assert summary["score"] == 0.0
     assert summary["mean"] == -4.0
     assert summary["bootstrap_error"] == 0.0
@@ -80,7 +80,7 @@ def test_scores_agree_with_the_plain_implementation(rubrics: list[Any]) -> None:
         for n, rubric in enumerate(rubrics)
     ]
     plain = float(plain_scores.healthbench(rubrics))
-    summary = healthbench.summarise(results, Protocol())
+    summary = rubric.summarise(results)
     assert summary["mean"] == pytest.approx(plain, abs=1e-12)
     assert summary["score"] == pytest.approx(min(1, max(0, plain)), abs=1e-12)
     low, high = summary["reach"]
@@ -90,12 +90,12 @@ def test_scores_agree_with_the_plain_implementation(rubrics: list[Any]) -> None:
 
 @given(RUBRIC, st.lists(st.booleans(), min_size=8, max_size=8))
 def test_whatever_the_unread_grades_were_the_score_lies_in_reach(
-    rubric: list[tuple[int, bool | None]], truth: list[bool]
+    marks: list[tuple[int, bool | None]], truth: list[bool]
 ) -> None:
-    one = graded([p for p, _ in rubric], [m for _, m in rubric])
-    real = [m if m is not None else t for (_, m), t in zip(rubric, truth, strict=False)]
+    one = graded([p for p, _ in marks], [m for _, m in marks])
+    real = [m if m is not None else t for (_, m), t in zip(marks, truth, strict=False)]
     low, high = one.reach()
-    assert low - 1e-9 <= healthbench.score(one.conversation.criteria, real) <= high + 1e-9
+    assert low - 1e-9 <= rubric.score(one.conversation.criteria, real) <= high + 1e-9
 
 
 def test_themes_are_of_conversations_and_axes_of_criteria() -> None:
@@ -106,7 +106,7 @@ def test_themes_are_of_conversations_and_axes_of_criteria() -> None:
     )  # fmt: skip
     other = Conversation("b", TURNS, (Criterion("x", 5, accuracy), Criterion("z", -1, clarity)))
     results = [Graded(one, "", (True, False, True)), Graded(other, "", (False, True))]
-    tags = healthbench.summarise(results, Protocol())["by_tag"]
+    tags = rubric.summarise(results)["by_tag"]
     assert tags["theme:drugs"]["mean"] == pytest.approx(2 / 6)
     assert tags["axis:accuracy"]["mean"] == 0.5
     assert tags["axis:clarity"] == {**tags["axis:clarity"], "n": 1, "mean": -1.0}, (
@@ -187,11 +187,11 @@ class Judge:
         return self.rules.reply(messages)
 
 
-def rubric(*lines: tuple[str, float]) -> tuple[Criterion, ...]:
+def criteria(*lines: tuple[str, float]) -> tuple[Criterion, ...]:
     return tuple(Criterion(text, points) for text, points in lines)
 
 
-LIVER = rubric(
+LIVER = criteria(
     ('says one of: "liver"', 5), ('says one of: "spleen", "bladder"', -4),
     ("has at most 6 words", 2),
 )  # fmt: skip
@@ -241,7 +241,7 @@ def test_an_answer_cannot_grade_itself(tmp_path: Path) -> None:
     )
     (one,) = run(tmp_path, Judge({}), [attack], Protocol())
     assert one.met == (False, True, False)
-    assert healthbench.summarise([one], Protocol())["speaking_to_judge"] == 1
+    assert rubric.summarise([one])["speaking_to_judge"] == 1
     assert fill("<<a>> <<b>>", {"a": "<<b>>", "b": "<<a>>"}) == "<<b>> <<a>>"
 
 

@@ -18,10 +18,12 @@ from faulty import FaultyServer, serving
 
 from checks.benchmarks import healthbench
 from checks.benchmarks.client import Client, Endpoint
-from checks.benchmarks.healthbench import Conversation, Criterion
-from checks.benchmarks.judging import Protocol, read_grade
-from checks.benchmarks.moove import Ruling, read_ruling
+from checks.benchmarks.healthbench import read_grade
+from checks.benchmarks.judging import Protocol
+from checks.benchmarks.moove import read_ruling
 from checks.benchmarks.templates import read_judge
+from checks.preferences import Ruling
+from checks.rubric import Conversation, Criterion
 
 HERE = Path(__file__).parent
 REPLIES: list[dict[str, Any]] = [

@@ -10,14 +10,15 @@ from faulty import FaultyServer, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from checks.benchmarks import moove, moove_scores
+from checks import preferences
+from checks.benchmarks import moove
 from checks.benchmarks.client import Client, Endpoint
 from checks.benchmarks.judging import Protocol
-from checks.benchmarks.moove import Judgement, Ruling, read_ruling
+from checks.benchmarks.moove import read_ruling
 from checks.benchmarks.scripted_judge import Rules
 from checks.benchmarks.templates import JudgePrompt
-from checks.benchmarks.vignettes import Vignette
 from checks.items import read_items, write_items
+from checks.preferences import Judgement, Ruling, Vignette
 from kit.errors import KitError
 
 CRITERIA = ("Reasoning", "Harmlessness", "Clarity")
@@ -43,10 +44,10 @@ def judged(*pairs: tuple[str | None, str | None]) -> list[Judgement]:
 
 def test_rates_by_hand() -> None:
     """Won in both orders, tied in one, lost in both, and once the first answer won twice."""
-    found = moove_scores.summarise(
+    found = preferences.summarise(
         judged(("first", "second"), ("tie", "second"), ("second", "first"), ("first", "first")),
-        CRITERIA, Protocol(),
-    )  # fmt: skip
+        CRITERIA,
+    )
     assert (found["win"], found["tie"], found["loss"]) == (4 / 8, 1 / 8, 3 / 8)
     assert found["preferred"] == (1 + 0.75 + 0 + 0.5) / 4
     assert found["by_vignette"] == {"win": 0.5, "tie": 0.25, "loss": 0.25}
@@ -63,7 +64,7 @@ RULING = st.sampled_from(["first", "second", "tie", None])
 @given(st.lists(st.tuples(RULING, RULING), min_size=1, max_size=20).filter(
     lambda pairs: any(r is not None for pair in pairs for r in pair)))  # fmt: skip
 def test_rates_agree_with_the_plain_implementation(pairs: list[Any]) -> None:
-    found = moove_scores.summarise(judged(*pairs), CRITERIA, Protocol())
+    found = preferences.summarise(judged(*pairs), CRITERIA)
     for key, value in plain_scores.moove(pairs).items():
         assert found[key] == pytest.approx(float(value), abs=1e-12)
     assert found["win"] + found["tie"] + found["loss"] == pytest.approx(1)
@@ -76,9 +77,9 @@ def test_rates_agree_with_the_plain_implementation(pairs: list[Any]) -> None:
 @given(st.lists(st.tuples(RULING, RULING), min_size=1, max_size=20).filter(
     lambda pairs: any(r is not None for pair in pairs for r in pair)))  # fmt: skip
 def test_the_other_models_view_is_the_mirror(pairs: list[Any]) -> None:
-    ours = moove_scores.summarise(judged(*pairs), CRITERIA, Protocol())
+    ours = preferences.summarise(judged(*pairs), CRITERIA)
     # Seen from the other side, the ruling with "theirs first" is the one with ours first.
-    theirs = moove_scores.summarise(judged(*((b, a) for a, b in pairs)), CRITERIA, Protocol())
+    theirs = preferences.summarise(judged(*((b, a) for a, b in pairs)), CRITERIA)
     assert ours["preferred"] == pytest.approx(1 - theirs["preferred"])
     assert ours["win"] == theirs["loss"]
     assert ours["position_bias"]["size"] == pytest.approx(theirs["position_bias"]["size"])
@@ -86,7 +87,7 @@ def test_the_other_models_view_is_the_mirror(pairs: list[Any]) -> None:
 
 def test_nothing_read_is_an_error_and_not_a_rate() -> None:
     with pytest.raises(KitError, match="no ruling"):
-        moove_scores.summarise(judged((None, None)), CRITERIA, Protocol())
+        preferences.summarise(judged((None, None)), CRITERIA)
 
 
 # --- position bias --------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ def biased_pairs(first_bias: float, count: int = 400) -> list[Judgement]:
 
 
 def test_a_judge_biased_by_20_points_is_reported_with_its_size() -> None:
-    bias = moove_scores.summarise(biased_pairs(0.2), CRITERIA, Protocol())["position_bias"]
+    bias = preferences.summarise(biased_pairs(0.2), CRITERIA)["position_bias"]
     assert bias["biased"] is True
     assert bias["towards"] == "first"
     assert bias["size"] == pytest.approx(0.2, abs=0.04)
@@ -116,11 +117,11 @@ def test_a_judge_biased_by_20_points_is_reported_with_its_size() -> None:
 
 
 def test_a_fair_judge_is_not_called_biased_and_a_hopeless_one_is() -> None:
-    assert moove_scores.summarise(biased_pairs(0.0), CRITERIA, Protocol())["position_bias"] == {
+    assert preferences.summarise(biased_pairs(0.0), CRITERIA)["position_bias"] == {
         "size": 0.0, "interval": None, "biased": False, "towards": "neither", "pairs": 400,
         "both_orders": True,
     }  # fmt: skip
-    always = moove_scores.summarise(judged(*[("first", "first")] * 9), CRITERIA, Protocol())
+    always = preferences.summarise(judged(*[("first", "first")] * 9), CRITERIA)
     assert (always["position_bias"]["size"], always["position_bias"]["biased"]) == (1.0, True)
     assert always["preferred"] == 0.5, "both orders take the bias out of the rate"
 
@@ -186,11 +187,11 @@ def test_every_pair_is_judged_in_both_orders(tmp_path: Path) -> None:
     rules = Rules(KEY, list(CRITERIA))
     sets, found, asked = ask(tmp_path, rules.reply, Protocol(), MINE, OTHER)
     assert asked == 6
-    items = moove_scores.to_items(sets, MINE, OTHER, found, "moove", Protocol())
+    items = moove.to_items(sets, MINE, OTHER, found, "moove", Protocol())
     assert [i.score for i in items] == [1.0, 0.0, 0.5]
     write_items(tmp_path / "moove.jsonl", items)
     assert read_items(tmp_path / "moove.jsonl")[0].extra["against"] == OTHER[0]
-    summary = moove_scores.summarise(found, CRITERIA, Protocol())
+    summary = preferences.summarise(found, CRITERIA)
     assert summary["criteria"]["Reasoning"]["difference"] == pytest.approx(0, abs=1e-9)
     assert summary["criteria"]["Reasoning"]["n"] == 6
     assert (summary["consistent"], summary["position_bias"]["size"]) == (1.0, 0.0)
@@ -223,12 +224,12 @@ def test_a_ruling_that_stays_unread_is_no_vote(tmp_path: Path) -> None:
     sets, found, asked = ask(tmp_path, reply, Protocol(), MINE, OTHER)
     assert asked == 6 + 3
     assert [j.tries for j in found] == [1, 1, 1, 1, 4, 1]
-    summary = moove_scores.summarise(found, CRITERIA, Protocol())
+    summary = preferences.summarise(found, CRITERIA)
     assert (summary["unread"], summary["rulings"]) == (1, 6)
     assert summary["win"] + summary["loss"] + summary["tie"] == pytest.approx(1)
-    items = moove_scores.to_items(sets, MINE, OTHER, found, "moove", Protocol())
+    items = moove.to_items(sets, MINE, OTHER, found, "moove", Protocol())
     assert [i.score for i in items] == [1.0, 0.0, 0.5]
-    strict = moove_scores.to_items(sets, MINE, OTHER, found, "moove", Protocol(name="strict"))
+    strict = moove.to_items(sets, MINE, OTHER, found, "moove", Protocol(name="strict"))
     assert [i.score for i in strict] == [1.0, 0.0, None]
     assert strict[2].unparsed
 

@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from checks.benchmarks.moove import Judgement, Ruling
-from checks.benchmarks.moove_agreement import LEAST, agreement, kappa, panel
-from checks.benchmarks.vignettes import Vignette, Vote, Winner
 from checks.judged import judged_lines
+from checks.preferences import Judgement, Ruling, Vignette, Vote, Winner
+from checks.rater_agreement import LEAST, agreement, kappa, panel
 
 WINNERS: tuple[Winner, ...] = ("first", "second", "tie")
 

@@ -9,8 +9,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from standin_tasks import task_files
 
+from checks.answers import LINEAR
 from checks.benchmarks import pinned, task_keys
-from checks.benchmarks.answers import LINEAR
 from checks.benchmarks.harness import check_protocol
 from checks.benchmarks.mcq import BENCHMARKS, read_benchmark
 from kit.errors import KitError

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from checks.benchmarks.vignettes import Reading, Vote, read_vignettes
+from checks.benchmarks.vignettes import Reading, read_vignettes
+from checks.preferences import Vote
 from kit.errors import KitError
 
 BOTH = {"firstAnswer": "x", "secondAnswer": "y"}

@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from checks.benchmarks import healthbench, moove_scores
-from checks.benchmarks.healthbench import Conversation, Criterion, Graded
-from checks.benchmarks.judging import Protocol
-from checks.benchmarks.moove import Judgement, Ruling
-from checks.benchmarks.moove_agreement import agreement
-from checks.benchmarks.vignettes import Vignette, Vote
+from checks import preferences, rubric
 from checks.items import Item
+from checks.preferences import Judgement, Ruling, Vignette, Vote
+from checks.rater_agreement import agreement
+from checks.rubric import Conversation, Criterion, Graded
+from kit.errors import KitError
 
-__all__ = ["details"]
+__all__ = ["ORDERS", "PROTOCOLS", "details"]
 
-#: Keys of `healthbench.summarise` and `moove_scores.summarise` that are kept, shares of 1 as there.
+#: Rules for replies that cannot be read, and orders in which two answers are shown.
+PROTOCOLS = ("published", "strict")
+ORDERS = ("both", "random")
+
+#: Keys of `rubric.summarise` and `preferences.summarise` that are kept, shares of 1 as there.
 RUBRIC_KEYS = ("protocol", "score", "bootstrap_error", "unread", "grades", "retried", "reach",
                "hanging", "cut", "speaking_to_judge", "by_tag")  # fmt: skip
 PAIRS_KEYS = ("protocol", "order", "vignettes", "rulings", "unread", "retried", "win", "tie",
@@ -44,22 +47,26 @@ def details(items: Sequence[Item]) -> tuple[dict[str, Any] | None, str]:
     return None, ""
 
 
-def _protocol(items: Sequence[Item]) -> Protocol:
-    extra = items[0].extra
-    return Protocol(
-        name=str(extra.get("protocol", "published")), order=str(extra.get("order", "both"))
-    )
+def _protocol(items: Sequence[Item]) -> tuple[str, str]:
+    """Give the names of protocol and order; refuse those that are not known."""
+    out = []
+    for key, known in (("protocol", PROTOCOLS), ("order", ORDERS)):
+        value = str(items[0].extra.get(key, known[0]))
+        if value not in known:
+            raise KitError(f"{key} is {value!r}; known: {', '.join(known)}")
+        out.append(value)
+    return out[0], out[1]
 
 
 def _rubric(items: Sequence[Item]) -> tuple[dict[str, Any], str]:
-    protocol = _protocol(items)
+    protocol, _ = _protocol(items)
     graded = [_graded(item) for item in items]
     wrong = [
         item.id
         for item, one in zip(items, graded, strict=True)
         if item.score is not None and abs(item.score - one.published()) > 1e-9
     ]
-    found = healthbench.summarise(graded, protocol)
+    found = rubric.summarise(graded, protocol)
     out = {"kind": "rubric", **{k: found[k] for k in RUBRIC_KEYS}, "too_long": _too_long(items)}
     lost = sum(item.score is None for item in items)
     return out, _problem(wrong, lost, "grade")
@@ -86,14 +93,14 @@ def _pairs(items: Sequence[Item]) -> tuple[dict[str, Any] | None, str]:
     lost = sum(item.score is None for item in items)
     if not any(j.ruling for j in judgements):
         return None, _problem([], lost, "ruling")
-    worth = moove_scores.vignette_scores(judgements)
+    worth = preferences.vignette_scores(judgements)
     wrong = [
         item.id
         for item in items
         if item.score is not None and abs(item.score - worth.get(_key(item), -1.0)) > 1e-9
     ]
     names = list(dict.fromkeys(name for j in judgements if j.ruling for name in j.ruling.scores))
-    found = moove_scores.summarise(judgements, names, _protocol(items))
+    found = preferences.summarise(judgements, names, *_protocol(items))
     out: dict[str, Any] = {"kind": "pairs", **{k: found[k] for k in PAIRS_KEYS}}
     out["too_long"] = _too_long(items)
     # People voted once, however many trainings answered.

@@ -17,9 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from checks.benchmarks.moove import Judgement
-from checks.benchmarks.moove_scores import vignette_scores
-from checks.benchmarks.vignettes import Vignette, Winner
+from checks.preferences import Judgement, Vignette, Winner, vignette_scores
 
 __all__ = ["LEAST", "agreement", "kappa", "panel"]
 

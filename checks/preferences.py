@@ -1,4 +1,4 @@
-"""Auto-MOOVE's numbers: from a judge's rulings to items, shares and position bias.
+"""Auto-MOOVE's numbers: from a judge's rulings to scores, shares and position bias.
 
 A win counts 1, a tie one half; a vignette's score is the mean over its orders, and the mean over
 vignettes is the tie-adjusted rate: the published "preferred" is wins plus half the ties. Intervals
@@ -11,23 +11,102 @@ so that the better answer cancels out.
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from checks.benchmarks.judging import Protocol, speaks_to_judge
-from checks.benchmarks.moove import Judgement
-from checks.benchmarks.vignettes import Vignette
-from checks.items import Item
 from kit.errors import KitError
 
-__all__ = ["ruling_rows", "summarise", "to_items", "vignette_scores", "with_votes"]
+__all__ = [
+    "Judgement",
+    "Ruling",
+    "Vignette",
+    "Vote",
+    "Winner",
+    "scores_by_vignette",
+    "summarise",
+    "vignette_scores",
+]
 
+Winner = Literal["first", "second", "tie"]
 WORTH = {"ours": 1.0, "tie": 0.5, "theirs": 0.0}
 
 
-def _scores(judgements: Sequence[Judgement]) -> dict[str, list[float]]:
+@dataclass(frozen=True)
+class Vote:
+    """What somebody thought of a pair of answers.
+
+    Attributes:
+        winner: which they preferred.
+        rater: who, as a number in the order of the file; "" where the row does not say. Nobody's
+            account goes into a run's items.
+    """
+
+    winner: Winner
+    rater: str = ""
+
+
+@dataclass(frozen=True)
+class Vignette:
+    """One item.
+
+    Attributes:
+        id: unique in its file.
+        prompt: what both models are asked.
+        answers: two answers that people compared; None where the file has none.
+        votes: which of them each preferred.
+    """
+
+    id: str
+    prompt: str
+    answers: tuple[str, str] | None = None
+    votes: tuple[Vote, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What a judge said of two answers: the winner, and for each criterion both scores, 1 to 5."""
+
+    winner: Winner
+    scores: Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One comparison, turned back into ours and theirs.
+
+    Attributes:
+        id: of the vignette.
+        ours_first: whether our answer was shown first.
+        ruling: None where nothing could be read.
+        tries: how often the judge was asked.
+        text: its last reply.
+    """
+
+    id: str
+    ours_first: bool
+    ruling: Ruling | None
+    tries: int = 1
+    text: str = ""
+
+    @property
+    def outcome(self) -> str | None:
+        """`ours`, `theirs` or `tie`."""
+        if self.ruling is None:
+            return None
+        if self.ruling.winner == "tie":
+            return "tie"
+        return "ours" if (self.ruling.winner == "first") == self.ours_first else "theirs"
+
+    def pair(self, criterion: str) -> tuple[int, int] | None:
+        """Give our score and theirs."""
+        found = self.ruling.scores.get(criterion) if self.ruling else None
+        return found if found is None or self.ours_first else (found[1], found[0])
+
+
+def scores_by_vignette(judgements: Sequence[Judgement]) -> dict[str, list[float]]:
+    """Give what each vignette's rulings score, 0 to 1; an empty list where none could be read."""
     found: dict[str, list[float]] = {}
     for one in judgements:
         values = found.setdefault(one.id, [])
@@ -38,82 +117,22 @@ def _scores(judgements: Sequence[Judgement]) -> dict[str, list[float]]:
 
 def vignette_scores(judgements: Sequence[Judgement]) -> dict[str, float]:
     """Give each vignette's score, the mean over its orders; those without a ruling are left out."""
-    return {key: sum(v) / len(v) for key, v in _scores(judgements).items() if v}
-
-
-def to_items(
-    vignettes: Sequence[Vignette],
-    ours: Sequence[str],
-    theirs: Sequence[str],
-    judgements: Sequence[Judgement],
-    benchmark: str,
-    protocol: Protocol,
-) -> list[Item]:
-    """Give one line of items/*.jsonl a vignette: its tie-adjusted score, and both rulings.
-
-    A vignette of which no ruling could be read has no score; under `strict` one unread ruling of
-    two is enough.
-    """
-    scores = _scores(judgements)
-    by_id: dict[str, list[Judgement]] = defaultdict(list)
-    for judgement in judgements:
-        by_id[judgement.id].append(judgement)
-    out = []
-    for one, mine, other in zip(vignettes, ours, theirs, strict=True):
-        own = by_id[one.id]
-        unread = sum(j.ruling is None for j in own)
-        lost = not scores[one.id] or (protocol.strict and unread > 0)
-        said = [f"{'ours' if j.ours_first else 'theirs'} first: {j.outcome or 'unread'}" for j in own]  # fmt: skip  # noqa: E501
-        out.append(
-            Item(
-                benchmark=benchmark,
-                id=one.id,
-                score=None if lost else sum(scores[one.id]) / len(scores[one.id]),
-                unparsed=lost,
-                question=one.prompt,
-                response=mine,
-                cluster=one.id,
-                why="; ".join(said),
-                extra={
-                    "protocol": protocol.name,
-                    "order": protocol.order,
-                    "against": other,
-                    "rulings": ruling_rows(own),
-                    "unread_rulings": unread,
-                    "speaks_to_judge": [speaks_to_judge(mine), speaks_to_judge(other)],
-                },
-            )
-        )
-    return out
-
-
-def with_votes(item: Item, vignette: Vignette, judgements: Sequence[Judgement]) -> Item:
-    """Give the item with people's votes on the vignette's own answers, and the judge's rulings."""
-    if not vignette.votes:
-        return item
-    own = ruling_rows([j for j in judgements if j.id == vignette.id])
-    votes = [{"rater": vote.rater, "winner": vote.winner} for vote in vignette.votes]
-    more = {"votes": votes, "vote_rulings": own}
-    return dataclasses.replace(item, extra={**item.extra, **more})
-
-
-def ruling_rows(judgements: Sequence[Judgement]) -> list[dict[str, Any]]:
-    """Give judgements as an item keeps them, scores as (ours, theirs)."""
-    return [_ruling_row(one) for one in judgements]
-
-
-def _ruling_row(one: Judgement) -> dict[str, Any]:
-    ruling = one.ruling
-    return {
-        "ours_first": one.ours_first, "outcome": one.outcome, "tries": one.tries,
-        "scores": {k: one.pair(k) for k in ruling.scores} if ruling else {}, "text": one.text,
-    }  # fmt: skip
+    return {key: sum(v) / len(v) for key, v in scores_by_vignette(judgements).items() if v}
 
 
 def summarise(
-    judgements: Sequence[Judgement], criteria: Sequence[str], protocol: Protocol
+    judgements: Sequence[Judgement],
+    criteria: Sequence[str],
+    protocol: str = "published",
+    order: str = "both",
 ) -> dict[str, Any]:
     """Give the comparison's numbers, in shares of 1.
+
+    Args:
+        judgements: of all vignettes.
+        criteria: whose scores are compared.
+        protocol: its name, passed through.
+        order: in which the answers were shown, passed through.
 
     Returns:
         win, tie, loss (of all rulings that could be read), preferred (wins plus half the ties,
@@ -135,14 +154,14 @@ def summarise(
             fix="look at its replies in the record of calls",
         )
     count = Counter(j.outcome for j in read)
-    scores = {key: values for key, values in _scores(read).items() if values}
+    scores = {key: values for key, values in scores_by_vignette(read).items() if values}
     means = [sum(v) / len(v) for v in scores.values()]
     preferred = mean_interval(means)
     whole = Counter("win" if m > 0.5 else "loss" if m < 0.5 else "tie" for m in means)
     both = [values for values in scores.values() if len(values) == 2]
     return {
-        "protocol": protocol.name,
-        "order": protocol.order,
+        "protocol": protocol,
+        "order": order,
         "vignettes": len({j.id for j in judgements}),
         "rulings": len(judgements),
         "unread": len(judgements) - len(read),
