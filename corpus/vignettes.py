@@ -2,7 +2,7 @@
 
 Half of the drugs of each fact are asked about in HealthBench-form conversations with a rubric, the
 other half in vignettes on which two models' answers are compared, some with an invented person's
-vote on two further answers. The stand-in (checks/benchmarks/scripted_judge.py) understands these
+vote on two further answers. The stand-in (scoring/scripted_judge.py) understands these
 rubrics and knows the facts from its key; its canary holds grades that are known without any judge.
 """
 

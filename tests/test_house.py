@@ -1,6 +1,8 @@
 """The rooms import only what the design allows, so that data flows one way."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,9 @@ ROOMS = {
     "containers": {"kit"},
     "corpus": {"kit"},
     "checks": {"kit"},
-    "launch": {"kit", "corpus", "checks", "containers"},
-    "bench": {"kit", "corpus", "checks", "containers", "launch"},
+    "scoring": {"kit", "checks"},
+    "launch": {"kit", "corpus", "scoring", "checks", "containers"},
+    "bench": {"kit", "corpus", "scoring", "checks", "containers", "launch"},
 }
 
 #: The rooms of launch/, each above those before it.
@@ -45,6 +48,35 @@ def test_the_check_sees_an_import_inside_a_function() -> None:
     assert forbidden("checks", "def f():\n    from launch.run import Run\n") == {"launch"}
     assert forbidden("recipes", "import corpus.rows") == {"corpus"}
     assert forbidden("kit", "import checks.items") == {"checks"}
+
+
+#: Takes seconds to import, or is missing where only items are judged.
+FRAMEWORKS = ("torch", "transformers", "lm_eval", "openai", "datasets", "axolotl", "vllm")
+
+
+def frameworks(room: str) -> list[str]:
+    """Frameworks that a fresh interpreter holds once it has imported every module of the room."""
+    names = [module(p) for p in sorted((ROOT / room).rglob("*.py"))]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {names}: importlib.import_module(name)\n"
+        f"print(*[name for name in {FRAMEWORKS} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_a_verdict_needs_no_framework() -> None:
+    assert frameworks("checks") == []
+
+
+def test_a_framework_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "room").mkdir()
+    (tmp_path / "room" / "client.py").write_text("import openai\n")
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    (tmp_path / "openai.py").write_text("")
+    assert frameworks("room") == ["openai"]
 
 
 def test_recipes_hold_data_only() -> None:

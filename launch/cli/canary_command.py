@@ -16,9 +16,9 @@ def freeze(name: str | None, runs: Path, out: Path) -> None:
     Raises:
         KitError: the run has no grades, or the file cannot be written.
     """
-    from checks.benchmarks import canary, kinds
     from checks.items import read_items, write_atomically
     from launch.run.folder import find
+    from scoring import canary, kinds
 
     run = find(name, runs)
     files = [run.items / f"{n}.jsonl" for n, kind in kinds.KINDS.items() if kind == kinds.RUBRIC]

@@ -78,8 +78,8 @@ def known(items: Groups, folder: Path) -> dict[str, list[Item]]:
     """
     import dataclasses
 
-    from checks.benchmarks import kinds, mcq
     from checks.tables import nearest
+    from scoring import kinds, mcq
 
     files = kinds.find_benchmarks(folder)
     out: dict[str, list[Item]] = {}

@@ -175,8 +175,8 @@ def _read(
     files: Sequence[Path], names: Sequence[str], table: Table | None, as_json: bool
 ) -> dict[str, list[Item]]:
     """Read files of items, each with the benchmark that was named for it or that its name tells."""
-    from checks.benchmarks.kinds import KINDS
     from checks.items import read_items
+    from scoring.kinds import KINDS
 
     columns, rubric = (table.benchmarks, table.rubric) if table else (KINDS, ())
     items: dict[str, list[Item]] = {}

@@ -1,6 +1,6 @@
 """The folders of weights that a run is given: looked at before anything is spent on them.
 
-What is looked for is in checks.benchmarks.folder; here is which folders a run will load, and which
+What is looked for is in scoring.folder; here is which folders a run will load, and which
 of them it will ask in turns.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from checks.benchmarks import chat_template, folder, kinds
 from kit.errors import KitError
 from launch.inputs import dims
 from launch.run import judging
 from launch.run.recipe import Recipe
+from scoring import chat_template, folder, kinds
 
 __all__ = ["check", "given"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from checks.benchmarks.mcq import test_split
 from corpus import prompts
 from corpus.prompts import Benchmark
+from scoring.mcq import test_split
 
 
 def read_prompts(

@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from checks.benchmarks import kinds
 from corpus.counts import Count, account
 from corpus.fetch import Wanted
 from corpus.lock import Entry, entries
@@ -32,6 +31,7 @@ from launch.inputs.upstream import TASK_PINS, load_pins, task_files, task_pins
 from launch.run import judging
 from launch.run.recipe import RECIPES, Recipe
 from launch.run.site import Site
+from scoring import kinds
 
 BENCHMARKS = RECIPES / "benchmarks.toml"
 #: What `mfo fetch --only` takes.

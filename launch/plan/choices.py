@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from checks.benchmarks import kinds
 from kit.errors import KitError
 from launch.plan import opened, stack
 from launch.run import interpreter, job_env, judging
@@ -15,6 +14,7 @@ from launch.run import recipe as recipes
 from launch.run.recipe import Recipe
 from launch.run.site import Site
 from launch.stages.table import STAGES
+from scoring import kinds
 
 FULL = list(STAGES)
 #: Whose seams are looked at, by importing, in an environment that evaluates with vLLM.

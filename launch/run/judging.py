@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from checks.benchmarks import kinds
 from kit.errors import KitError
 from launch.run.recipe import Recipe
+from scoring import kinds
 
 
 @dataclass(frozen=True)

@@ -109,9 +109,9 @@ def inputs(run: Run) -> Inputs:
     removing, files = None, dict[str, Path]()
     mode = decontamination(recipe)
     if mode != OFF:
-        from checks.benchmarks.mcq import test_split
         from launch.inputs.base_model import base_model_identity
         from launch.stages.evaluate import benchmark_files
+        from scoring.mcq import test_split
 
         files = benchmark_files(recipe)
         splits = {} if _every(recipe) else {n: test_split(p) for n, p in files.items()}
@@ -190,7 +190,7 @@ def _facts(context: Context, removed: dict[str, Any]) -> dict[str, Any]:
 
 def _every(recipe: Recipe) -> bool:
     """Whether PubMedQA is scored on items beside its test split."""
-    from checks.benchmarks.pinned import split
+    from scoring.pinned import split
 
     table = recipe.table("eval")
     return split(table["tasks"], table["pubmedqa"]) == "labeled"
@@ -200,11 +200,11 @@ def _decontaminate(
     inputs: Inputs, context: Context, prepared: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[Path, str | None]]:
     """Put the kept rows in train.jsonl's place; gives the summary and the other files."""
-    from checks.benchmarks.kinds import items_of
     from corpus.decontaminate import decontaminate
     from corpus.stream import choose_workers
     from launch.inputs.base_model import base_model
     from launch.inputs.prompts import outside, read_prompts
+    from scoring.kinds import items_of
 
     folder, named = context.folder, inputs.benchmarks
     whole, out = folder / "prepared.jsonl", folder / "decontaminate"

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from checks.benchmarks import kinds, pinned
 from kit.errors import KitError, nearest
 from launch.files import digest, read_json, sha256_file, write_json
 from launch.inputs import base_model as fetch
@@ -19,6 +18,7 @@ from launch.run import judging
 from launch.run.folder import versions
 from launch.run.identity import Place
 from launch.stages import graders, judged, server_log
+from scoring import kinds, pinned
 
 #: Keys of [judge] that say where something lies and not what it is.
 PLACES = (
@@ -328,7 +328,7 @@ def multiple_choice(
         models: folders of weights by name.
         names: files of benchmarks by name; none: nothing is loaded.
     """
-    from checks.benchmarks.harness import evaluate
+    from scoring.harness import evaluate
 
     table = inputs.eval
     protocol = {

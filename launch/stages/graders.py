@@ -17,10 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from checks.benchmarks import kinds
-from checks.benchmarks.client import Endpoint
-from checks.benchmarks.judging import Protocol
-from checks.benchmarks.templates import JudgePrompt, read_grader, read_judge
 from kit.errors import KitError
 from launch.files import digest, sha256_file
 from launch.inputs import comparators
@@ -28,6 +24,10 @@ from launch.inputs.upstream import pinned_file
 from launch.inputs.wanted import judge_folder
 from launch.run import judging
 from launch.stages import serve
+from scoring import kinds
+from scoring.client import Endpoint
+from scoring.judging import Protocol
+from scoring.templates import JudgePrompt, read_grader, read_judge
 
 if TYPE_CHECKING:
     from launch.run.recipe import Recipe

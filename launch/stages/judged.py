@@ -15,14 +15,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from checks.benchmarks import canary, healthbench, kinds, moove, vignettes
-from checks.benchmarks.client import Call, Client, Progress, Reply
 from checks.items import Item, write_items
 from checks.judge_statistics import details
 from launch.files import digest, sha256_file, write_json
 from launch.run import judging
 from launch.stages import graders
 from launch.stages.serve import ServedClient, Server, Serving
+from scoring import canary, healthbench, kinds, moove, vignettes
+from scoring.client import Call, Client, Progress, Reply
 
 if TYPE_CHECKING:
     from launch.run.recipe import Recipe

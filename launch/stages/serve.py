@@ -29,11 +29,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from checks.benchmarks.client import Call, Client, Endpoint, Reply
-from checks.benchmarks.models import CPU_ENGINE, VLLM_SETTINGS
 from kit.errors import KitError
 from launch.run import lifeline, ports
 from launch.stages import server_log
+from scoring.client import Call, Client, Endpoint, Reply
+from scoring.models import CPU_ENGINE, VLLM_SETTINGS
 
 HOST = "127.0.0.1"
 ANY = "model"  # what the kit's own servers say of themselves, whatever they serve
@@ -85,7 +85,7 @@ def vllm(
 def small(model: str, name: str, *, max_length: int, dtype: str = "auto") -> Serving:
     """Serve a folder of weights with the kit's own small server (no GPU)."""
     command = (
-        sys.executable, "-m", "checks.benchmarks.small_server", model, "--port", "{port}",
+        sys.executable, "-m", "scoring.small_server", model, "--port", "{port}",
         "--dtype", dtype, "--max-length", str(max_length), "--name", name,
     )  # fmt: skip
     return Serving(name, command, 300.0, {"HF_HUB_OFFLINE": "1"})
@@ -94,7 +94,7 @@ def small(model: str, name: str, *, max_length: int, dtype: str = "auto") -> Ser
 def scripted(key: str, *, first_bias: float = 0.0) -> Serving:
     """Serve the stand-in for a judge, which grades by rule."""
     command = (
-        sys.executable, "-m", "checks.benchmarks.scripted_judge", "--port", "{port}", "--key", key,
+        sys.executable, "-m", "scoring.scripted_judge", "--port", "{port}", "--key", key,
         "--first-bias", f"{first_bias:g}",
     )  # fmt: skip
     return Serving("judge", command, 60.0)

@@ -23,7 +23,7 @@ LISTED = seams.read()
 TARGETS = {seam.target for seam in LISTED}
 #: What runs inside an image; the rest of the kit runs where `mfo` is called.
 INSIDE = [
-    *(ROOT / "checks" / "benchmarks").glob("*.py"), *(ROOT / "launch" / "stages").glob("*.py"),
+    *(ROOT / "scoring").glob("*.py"), *(ROOT / "launch" / "stages").glob("*.py"),
     *(ROOT / "launch" / "slurm").glob("*.py"), *(ROOT / "launch" / "run").glob("*.py"),
     ROOT / "launch" / "inputs" / "tiny.py", ROOT / "launch" / "plan" / "bandwidth.py",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ from typing import NoReturn
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "corpus"))
-sys.path.insert(0, str(Path(__file__).parent.parent / "checks"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "scoring"))
 from standin_files import git_mirror, lay_out
 from standin_tasks import task_files
 

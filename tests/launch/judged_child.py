@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from checks.benchmarks.chat_server import Server, end_with_parent
-from checks.benchmarks.scripted_judge import Rules
 from launch.inputs import base_model as fetch
 from launch.run.folder import open_run
 from launch.run.recipe import RECIPES
 from launch.stages import execution, graders, judged, serve
 from launch.stages.evaluate import benchmark_files
 from launch.stages.stage import context
+from scoring.chat_server import Server, end_with_parent
+from scoring.scripted_judge import Rules
 
 KEY = RECIPES / "smoke" / "judged" / "key.json"
 

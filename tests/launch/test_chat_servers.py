@@ -18,11 +18,11 @@ import pytest
 pytest.importorskip("transformers")
 pytest.importorskip("openai")
 
-from checks.benchmarks.client import Call, Client
 from kit.errors import KitError
 from launch.inputs import base_model as fetch
 from launch.run import interpreter, recipe, site
 from launch.stages.serve import ServedClient, Server, Serving, small, vllm
+from scoring.client import Call, Client
 
 WINDOW = 64
 BOTH = ["small", pytest.param("vllm", marks=[pytest.mark.slow, pytest.mark.vllm])]

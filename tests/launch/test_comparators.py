@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("openai")
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parent.parent / "checks"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "scoring"))
 from folders import whole
 from judged_runs import counted, finish, servers, start, until
 

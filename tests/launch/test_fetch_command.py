@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "corpus"))
-sys.path.insert(0, str(Path(__file__).parent.parent / "checks"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "scoring"))
 from fetched_world import SHAPE, A, B, C, parquet
 from folders import whole
 from standin_files import git_mirror, lay_out
@@ -66,7 +66,7 @@ def test_after_a_fetch_a_run_works_with_sockets_forbidden(
     assert fetch.base_model(chosen, place).joinpath("model.safetensors").read_bytes() == b"weights"
     (items,) = benchmark_files(chosen).values()
     assert len(items.read_text().splitlines()) == 4
-    from checks.benchmarks.mcq import read_benchmark
+    from scoring.mcq import read_benchmark
 
     assert [q.id for q in read_benchmark(items)] == ["1", "3"]
     # The pinned revisions are in run.toml.
@@ -267,7 +267,7 @@ def test_a_suite_is_fetched_with_its_examples(call: Call, world: SimpleNamespace
     (path,) = benchmark_files(chosen).values()
     assert sorted(p.name for p in path.parent.glob("*.jsonl")) == [
         "mmlu_pro.jsonl", "mmlu_pro_fewshot.jsonl"]  # fmt: skip
-    from checks.benchmarks import kinds
+    from scoring import kinds
 
     pytest.importorskip("lm_eval")
     assert kinds.check("mmlu_pro", path) == 1

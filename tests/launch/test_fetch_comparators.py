@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "corpus"))
-sys.path.insert(0, str(Path(__file__).parent.parent / "checks"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "scoring"))
 from fetched_world import C
 from standin_files import lay_out
 

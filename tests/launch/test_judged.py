@@ -15,14 +15,14 @@ pytest.importorskip("openai")
 sys.path.insert(0, str(Path(__file__).parent))
 from judged_runs import counted, finish, servers, start, until
 
-from checks.benchmarks import canary
-from checks.benchmarks.client import Reply
 from checks.items import Item
 from kit.errors import KitError
 from launch.run import recipe, site
 from launch.run.folder import Run, create
 from launch.run.lifeline import there
 from launch.stages import graders, judged, serve
+from scoring import canary
+from scoring.client import Reply
 
 JUDGED = ["healthbench", "auto_moove"]
 Make = Callable[..., Run]

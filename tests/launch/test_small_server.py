@@ -9,11 +9,11 @@ import pytest
 pytest.importorskip("transformers")
 pytest.importorskip("openai")
 
-from checks.benchmarks.client import Call, Client
-from checks.benchmarks.small_server import own_window
 from launch.inputs import base_model as fetch
 from launch.run import recipe, site
 from launch.stages.serve import ServedClient, Server, small
+from scoring.client import Call, Client
+from scoring.small_server import own_window
 
 
 @pytest.fixture(scope="module")

@@ -18,12 +18,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from stacks import serve_python, the_lock_s
 from test_family import CCE, CLUSTER, PAPER, WRAPPED
 
-from checks.benchmarks.models import VLLM_SETTINGS
 from launch.cli.recipe_commands import training_file
 from launch.inputs import dims
 from launch.run import recipe, site
 from launch.run.recipe import ROOT
 from launch.stages import graders
+from scoring.models import VLLM_SETTINGS
 
 HERE = Path(__file__).parent
 pytestmark = pytest.mark.slow  # a minute each: importing Axolotl, importing vLLM
@@ -82,7 +82,7 @@ def cases() -> list[dict[str, Any]]:
         base = graders.model_server(said, place, Path("BASE"), "base")
         out.append({
             "name": name, "config": json.loads(Path(model["shape"]).read_text()),
-            # As lm-eval hands on what checks/benchmarks/models.py gives it.
+            # As lm-eval hands on what scoring/models.py gives it.
             "engine": {"dtype": table["dtype"], "max_model_len": table["max_length"],
                        "tensor_parallel_size": place.gpus_per_node, "seed": table["seed"],
                        "trust_remote_code": False, **VLLM_SETTINGS},

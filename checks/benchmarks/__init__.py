@@ -1,1 +1,0 @@
-"""Benchmarks in their native schemas and how an item of them becomes a score."""

@@ -1,0 +1,1 @@
+"""How a benchmark's question becomes an answer, and the answer a scored item."""
