@@ -34,7 +34,7 @@ from checks.items import read_items
 from checks.statistics import mean_interval, wilson
 from launch.inputs.wanted import from_hub
 from launch.run import recipe as recipes
-from launch.run.judging import own_files
+from launch.run.judged_benchmarks import own_files
 
 TITLES = {
     "medmcqa": "MedMCQA",

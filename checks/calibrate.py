@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from checks.items import Item
-from checks.judgement import Evidence, Tier, judge_benchmark
+from checks.row_verdict import Evidence, Tier, judge_benchmark
 from checks.tables import Benchmark, Score, Table
 from kit.errors import KitError
 

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from checks.judged import judged_lines
+from checks.judge_lines import judged_lines
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from checks.items import Item
-from checks.judgement import Evidence, judge_benchmark
+from checks.row_verdict import Evidence, judge_benchmark
 from checks.tables import Table
 
 __all__ = ["triangle"]

@@ -17,7 +17,7 @@ from typing import Any
 
 from checks.items import Item, write_atomically
 from checks.judge_statistics import details
-from checks.judgement import Evidence, Tier, judge_benchmark
+from checks.row_verdict import Evidence, Tier, judge_benchmark
 from checks.sensitivity import outline, sensitivity
 from checks.tables import Table
 from kit.errors import KitError

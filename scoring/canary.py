@@ -20,7 +20,7 @@ from checks.rubric import Criterion
 from kit.errors import KitError
 from scoring.client import Client
 from scoring.healthbench import question, read_grade, read_turns
-from scoring.judging import Protocol, ask_until_read, read_rows
+from scoring.judge_protocol import Protocol, ask_until_read, read_rows
 
 __all__ = ["Canary", "freeze", "read_canary", "sing"]
 

@@ -18,7 +18,7 @@ from checks.items import LOWEST_RUBRIC, Item
 from checks.rubric import Conversation, Criterion, Graded, speaks_to_judge
 from kit.errors import KitError
 from scoring.client import Client
-from scoring.judging import Protocol, Question, ask_until_read, read_rows
+from scoring.judge_protocol import Protocol, Question, ask_until_read, read_rows
 from scoring.templates import fill
 
 __all__ = ["grade", "read_conversations", "read_grade", "to_item", "turns_as_text"]

@@ -22,7 +22,7 @@ from typing import Any
 
 from checks.preferences import Vignette, Vote, Winner
 from kit.errors import KitError
-from scoring.judging import read_rows
+from scoring.judge_protocol import read_rows
 
 __all__ = ["Reading", "read_vignettes"]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from checks.judged import judged_lines
+from checks.judge_lines import judged_lines
 from checks.terminal import MARKS, cells_of, drift_lines, number
 
 __all__ = ["escape", "write_markdown"]

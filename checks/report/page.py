@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from checks.items import Item, by_benchmark, read_items, write_atomically
-from checks.judged import judged_lines
+from checks.judge_lines import judged_lines
 from checks.report.figure import WIDTHS
 from checks.report.forest import forest
-from checks.report.judged_plots import bias, shares
+from checks.report.judge_plots import bias, shares
 from checks.report.lines import STYLE, loss_curve, loss_ends
 from kit.page import render
 

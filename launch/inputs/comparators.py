@@ -1,6 +1,6 @@
 """The models beside the base that comparisons need: fetched as a base is, or a folder.
 
-Which ones a recipe needs, and what is refused of them by name, is in launch.run.judging.
+Which ones a recipe needs, and what is refused of them by name, is in launch.run.judged_benchmarks.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from corpus.fetch import Wanted
 from corpus.store import Repo, Store
 from launch.files import digest, sha256_file
 from launch.inputs.hub import MODEL_FILES, fetch_command, only_safetensors
-from launch.run import judging
-from launch.run.judging import Comparator
+from launch.run import judged_benchmarks
+from launch.run.judged_benchmarks import Comparator
 from launch.run.recipe import Recipe
 from launch.run.site import Site
 
@@ -29,19 +29,19 @@ def wanted(recipe: Recipe, *, every: bool) -> list[Wanted]:
         every: also for those that a run leaves out for want of vignettes.
 
     Raises:
-        KitError: as of `launch.run.judging.comparators`.
+        KitError: as of `launch.run.judged_benchmarks.comparators`.
     """
-    found = judging.comparators(recipe, every=every).values()
+    found = judged_benchmarks.comparators(recipe, every=every).values()
     return [Wanted(_repo(one), one.revision, MODEL_FILES, "comparator")
             for one in found if one.folder is None]  # fmt: skip
 
 
 def not_wanted(recipe: Recipe) -> list[str]:
     """Say which of them a fetch leaves out, and how they would be fetched."""
-    needed = judging.comparators(recipe)
+    needed = judged_benchmarks.comparators(recipe)
     return [f"{one.model} ({one.benchmark}): not fetched, because without vignettes the comparison "
             f"is left out; mfo fetch {recipe.name} --only {PART}"
-            for name, one in judging.comparators(recipe, every=True).items()
+            for name, one in judged_benchmarks.comparators(recipe, every=True).items()
             if name not in needed and one.folder is None]  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def tie(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[str]:
         KitError: as of `folder`.
     """
     said = []
-    for name, one in judging.comparators(recipe).items():
+    for name, one in judged_benchmarks.comparators(recipe).items():
         place = folder(recipe, site, one)
         if one.folder is not None:
             data["judge"][name] = str(place)  # absolute: a job begins elsewhere

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kit.errors import KitError
 from launch.inputs import dims
-from launch.run import judging
+from launch.run import judged_benchmarks
 from launch.run.recipe import Recipe
 from scoring import chat_template, folder, kinds
 
@@ -42,14 +42,14 @@ def given(recipe: Recipe, stages: Collection[str]) -> Iterator[tuple[str, Path, 
         KitError: a comparator is named that is no other model.
     """
     model, table = recipe.table("model"), recipe.table("eval")
-    judged = bool(judging.judged(recipe))
+    judged = bool(judged_benchmarks.judged(recipe))
     choice = any(kinds.kind(n) not in kinds.JUDGED for n in table["benchmarks"])
     asked = "evaluate" in stages
     chat = asked and (judged or (choice and bool(table["chat_template"])))
     if asked and (weights := model.get("weights")):
         yield "the model that is scored", Path(str(weights)).expanduser(), chat
     train = "train" in stages
-    scored = asked and bool(table["base"] or judging.compared(recipe))
+    scored = asked and bool(table["base"] or judged_benchmarks.compared(recipe))
     if model.get("source") == "hub" and (train or scored):
         learns = train and not recipe.table("train").get("chat_template")
         named = _named(str(model.get("base", "")))
@@ -58,7 +58,7 @@ def given(recipe: Recipe, stages: Collection[str]) -> Iterator[tuple[str, Path, 
             lent = bool(model.get("chat_template")) and chat_template.read(named) is None
             yield BASE, named, not lent and (learns or (scored and chat))
     if asked:
-        for name, one in judging.comparators(recipe).items():
+        for name, one in judged_benchmarks.comparators(recipe).items():
             if one.folder is not None:
                 yield f"the comparator {name}", one.folder, True
         judge = recipe.table("judge")

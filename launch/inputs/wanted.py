@@ -28,7 +28,7 @@ from launch.inputs import comparators
 from launch.inputs.dims import check_folder
 from launch.inputs.hub import MODEL_FILES, fetch_command
 from launch.inputs.upstream import TASK_PINS, load_pins, task_files, task_pins
-from launch.run import judging
+from launch.run import judged_benchmarks
 from launch.run.recipe import RECIPES, Recipe
 from launch.run.site import Site
 from scoring import kinds
@@ -128,8 +128,9 @@ def benchmark_entries(recipe: Recipe) -> dict[str, Entry]:
     """
     known = {entry.name: entry for entry in entries(BENCHMARKS)}
     # The vignettes of comparisons are published nowhere: a recipe names a file of its own.
-    names = [n for n in recipe.table("eval")["benchmarks"]
-             if kinds.kind(n) != kinds.PAIRS and n not in judging.own_files(recipe)]  # fmt: skip
+    own = judged_benchmarks.own_files(recipe)
+    asked = recipe.table("eval")["benchmarks"]
+    names = [n for n in asked if kinds.kind(n) != kinds.PAIRS and n not in own]
     for name in names:
         if name not in known:
             raise KitError(
@@ -157,9 +158,9 @@ def _examples(entry: Entry) -> Wanted:
 def _judge(recipe: Recipe) -> tuple[Repo, str] | None:
     """The judge's model where a run serves it itself: neither an endpoint nor the stand-in."""
     table = recipe.table("judge")
-    if not judging.judged(recipe) or table["base_url"] or table["script"]:
+    if not judged_benchmarks.judged(recipe) or table["base_url"] or table["script"]:
         return None
-    if judging.local_judge(recipe):
+    if judged_benchmarks.local_judge(recipe):
         return None
     return Repo("model", str(table["model"])), str(table["revision"])
 
@@ -223,7 +224,9 @@ def _ties(recipe: Recipe, stages: Iterable[str]) -> list[_Tie]:
     ties: list[tuple[bool, _Tie]] = [
         ("corpus" in stages, _tie_corpus),
         (
-            "train" in stages or bool(recipe.table("eval")["base"]) or judging.compared(recipe),
+            "train" in stages
+            or bool(recipe.table("eval")["base"])
+            or judged_benchmarks.compared(recipe),
             partial(_tie_model, "model", "base model", _model),
         ),
         ("evaluate" in stages, _tie_benchmarks),

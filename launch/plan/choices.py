@@ -9,7 +9,7 @@ from typing import Any
 
 from kit.errors import KitError
 from launch.plan import opened, stack
-from launch.run import interpreter, job_env, judging
+from launch.run import interpreter, job_env, judged_benchmarks
 from launch.run import recipe as recipes
 from launch.run.recipe import Recipe
 from launch.run.site import Site
@@ -62,7 +62,7 @@ def resolve(
 
 def _without_vignettes(recipe: Recipe, decisions: list[str]) -> tuple[Recipe, list[str]]:
     """Leave Auto-MOOVE out where nobody has given its vignettes, which are not published."""
-    table, pairs = recipe.table("eval"), judging.left_out(recipe)
+    table, pairs = recipe.table("eval"), judged_benchmarks.left_out(recipe)
     if not pairs:
         return recipe, decisions
     left = [name for name in table["benchmarks"] if name not in pairs]
@@ -74,7 +74,7 @@ def _without_vignettes(recipe: Recipe, decisions: list[str]) -> tuple[Recipe, li
 
 def _other_benchmarks(recipe: Recipe, folder: Path) -> tuple[list[tuple[str, Any]], list[str]]:
     found = kinds.find_benchmarks(folder)
-    own = judging.own_files(recipe)
+    own = judged_benchmarks.own_files(recipe)
     wanted = [n for n in recipe.table("eval")["benchmarks"] if n in {**found, **own}]
     # A stand-in for a judge knows the recipe's own items alone.
     deaf = [n for n in wanted if kinds.kind(n) in kinds.JUDGED and recipe.table("judge")["script"]]

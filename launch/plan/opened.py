@@ -15,7 +15,7 @@ from kit.errors import KitError
 from launch.inputs import base_model as fetch
 from launch.inputs import comparators, folders, upstream
 from launch.inputs.dims import check_folder
-from launch.run import judging
+from launch.run import judged_benchmarks
 from launch.run.recipe import Recipe
 from launch.run.site import Site
 from scoring import kinds, mcq, pinned
@@ -173,7 +173,7 @@ def _task_files(recipe: Recipe, site: Site) -> dict[str, bytes]:
 def _grading(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG001
     from launch.stages import graders
 
-    if not judging.judged(recipe):
+    if not judged_benchmarks.judged(recipe):
         return ""
     graders.protocol(recipe)
     return ", ".join(graders.prompts(recipe, site).sha256)
@@ -182,7 +182,7 @@ def _grading(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG00
 def _canary(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG001
     from scoring.canary import read_canary
 
-    frozen = recipe.table("judge")["canary"] if judging.judged(recipe) else ""
+    frozen = recipe.table("judge")["canary"] if judged_benchmarks.judged(recipe) else ""
     return f"{len(read_canary(Path(frozen)))} frozen grades" if frozen else ""
 
 
@@ -190,13 +190,13 @@ def _stand_in(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG0
     from scoring.scripted_judge import read_key
 
     table = recipe.table("judge")
-    if not judging.judged(recipe) or table["base_url"] or not table["script"]:
+    if not judged_benchmarks.judged(recipe) or table["base_url"] or not table["script"]:
         return ""
     return f"{len(read_key(Path(table['script']))['facts'])} facts"
 
 
 def _comparators(recipe: Recipe, site: Site, stages: _Stages) -> str:  # noqa: ARG001
-    found = judging.comparators(recipe)
+    found = judged_benchmarks.comparators(recipe)
     for one in found.values():
         comparators.folder(recipe, site, one)
     return ", ".join(one.identity for one in found.values())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.run import interpreter, job_env, judging
+from launch.run import interpreter, job_env, judged_benchmarks
 from launch.run.recipe import ROOT, Recipe
 from launch.run.site import minutes, who
 from launch.slurm import container
@@ -188,6 +188,6 @@ def data_paths(recipe: Recipe) -> list[Path]:
              recipe.table("corpus").get("sources"),
              recipe.table("eval").get("benchmark_files"),
              *(recipe.table("judge").get(key) for key in JUDGE_FILES),
-             *(one.model for one in judging.comparators(recipe).values())]  # fmt: skip
+             *(one.model for one in judged_benchmarks.comparators(recipe).values())]  # fmt: skip
     found = [Path(str(g)) for g in given if g and str(g).startswith("/")]
     return [p if p.is_dir() else p.parent for p in found]

@@ -14,10 +14,10 @@ from kit.errors import KitError, nearest
 from launch.files import digest, read_json, sha256_file, write_json
 from launch.inputs import base_model as fetch
 from launch.inputs import comparators, upstream
-from launch.run import judging
+from launch.run import judged_benchmarks
 from launch.run.folder import versions
 from launch.run.identity import Place
-from launch.stages import graders, judged, server_log
+from launch.stages import evaluate_judged, graders, server_log
 from scoring import kinds, pinned
 
 #: Keys of [judge] that say where something lies and not what it is.
@@ -47,7 +47,7 @@ def benchmark_files(recipe: Recipe) -> dict[str, Path]:
         KitError: the recipe's benchmarks are not in the folder, or no folder is given.
     """
     table = recipe.table("eval")
-    given = judging.own_files(recipe)
+    given = judged_benchmarks.own_files(recipe)
     wanted = [name for name in table["benchmarks"] if name not in given]
     folder = str(table["benchmark_files"])
     if not wanted:
@@ -141,11 +141,11 @@ def inputs(run: Run) -> Inputs:
     table, given = recipe.table("eval"), recipe.table("model").get("weights")
     if table["backend"] == "vllm":
         keep.append("vllm")
-    files, tasks, others = benchmark_files(recipe), None, judging.comparators(recipe)
+    files, tasks, others = benchmark_files(recipe), None, judged_benchmarks.comparators(recipe)
     if table["tasks"] in upstream.TASK_PINS:
         found = upstream.task_files(run.site, table["tasks"], recipe=recipe.name)
         tasks = {n: hashlib.sha256(data).hexdigest() for n, data in found.items()}
-    asks_base = table["base"] or judging.compared(recipe)
+    asks_base = table["base"] or judged_benchmarks.compared(recipe)
     return Inputs(
         eval={k: v for k, v in table.items() if k != "benchmark_files"},
         benchmarks={n: sha256_file(p) for n, p in files.items()},
@@ -153,7 +153,7 @@ def inputs(run: Run) -> Inputs:
         packages={k: v for k, v in run.packages("evaluate").items() if k in keep},
         task_files=tasks,
         base=fetch.base_model_identity(recipe) if asks_base else None,
-        judge=_judge(run, recipe) if judging.judged(recipe) else None,
+        judge=_judge(run, recipe) if judged_benchmarks.judged(recipe) else None,
         comparators={n: comparators.identity(one) for n, one in others.items()} or None,
         files=files,
         model=Path(given) if given else run.folder("train") / "model",
@@ -187,7 +187,7 @@ def models(inputs: Inputs, site: Site, *, compared: bool = False) -> dict[str, P
     if inputs.base is not None and (inputs.eval["base"] or compared):
         out = {"base": fetch.base_model(recipe, site, inputs.base), **out}
     if compared:
-        others = judging.comparators(recipe)
+        others = judged_benchmarks.comparators(recipe)
         out |= {name: comparators.folder(recipe, site, one) for name, one in others.items()}
     return out
 
@@ -203,7 +203,7 @@ def refuse_itself(recipe: Recipe, site: Site, scored: str) -> None:
     Raises:
         KitError: naming it.
     """
-    for name, one in judging.comparators(recipe).items():
+    for name, one in judged_benchmarks.comparators(recipe).items():
         if comparators.shards(recipe, site, one) == scored:
             raise KitError(
                 f"{one.benchmark} would compare a model with itself",
@@ -216,7 +216,7 @@ def refuse_itself(recipe: Recipe, site: Site, scored: str) -> None:
 def needs(recipe: Recipe) -> list[str]:
     """Packages that are imported; looked for before a run is made, as training comes first."""
     by_vllm = recipe.table("eval")["backend"] == "vllm"
-    judged = ["openai"] if judging.judged(recipe) else []
+    judged = ["openai"] if judged_benchmarks.judged(recipe) else []
     return ["torch", "lm_eval", *(["vllm"] if by_vllm else []), *judged]
 
 
@@ -251,7 +251,7 @@ def execute(inputs: Inputs, context: Context) -> Outputs:
     choice = {n: p for n, p in names.items() if kinds.kind(n) not in kinds.JUDGED}
     files, summary = multiple_choice(inputs, context, models(inputs, site), choice)
     if inputs.judge is not None:
-        more, found = judged.execute(
+        more, found = evaluate_judged.execute(
             recipe,
             context,
             models(inputs, site, compared=True),

@@ -22,11 +22,11 @@ from launch.files import digest, sha256_file
 from launch.inputs import comparators
 from launch.inputs.upstream import pinned_file
 from launch.inputs.wanted import judge_folder
-from launch.run import judging
+from launch.run import judged_benchmarks
 from launch.stages import serve
 from scoring import kinds
 from scoring.client import Endpoint
-from scoring.judging import Protocol
+from scoring.judge_protocol import Protocol
 from scoring.templates import JudgePrompt, read_grader, read_judge
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def prompts(recipe: Recipe, site: Site) -> Prompts:
     Raises:
         KitError: upstream's files were not fetched or were changed, or a file holds no prompt.
     """
-    found = {kinds.kind(name) for name in judging.judged(recipe)}
+    found = {kinds.kind(name) for name in judged_benchmarks.judged(recipe)}
     table, sha256 = recipe.table("judge"), {}
     grader, pairs = "", JudgePrompt("", "", ())
     if kinds.RUBRIC in found or (found and table["canary"]):  # the canary holds grades
@@ -144,15 +144,17 @@ def servers(recipe: Recipe, site: Site, weights: Path, base: Path | str) -> list
         weights: the trained model's folder.
         base: the base model's folder, or its name while it is not fetched.
     """
-    if not judging.judged(recipe):
+    if not judged_benchmarks.judged(recipe):
         return []
     models = {"trained": weights}
-    if recipe.table("eval")["base"] or judging.compared(recipe):
+    if recipe.table("eval")["base"] or judged_benchmarks.compared(recipe):
         models = {"base": Path(base), **models}
-    models |= {n: one.folder or Path(one.model) for n, one in judging.comparators(recipe).items()}
+    models |= {
+        n: one.folder or Path(one.model) for n, one in judged_benchmarks.comparators(recipe).items()
+    }
     out = [model_server(recipe, site, folder, name) for name, folder in models.items()]
     judge = judge_server(
-        recipe, site, judging.local_judge(recipe) or Path(recipe.table("judge")["model"])
+        recipe, site, judged_benchmarks.local_judge(recipe) or Path(recipe.table("judge")["model"])
     )
     return [*out, judge] if judge else out
 
@@ -166,7 +168,7 @@ def judge_weights(recipe: Recipe, site: Site) -> Path | None:
     table = recipe.table("judge")
     if table["base_url"] or table["script"]:
         return None
-    return judging.local_judge(recipe) or judge_folder(recipe, site)
+    return judged_benchmarks.local_judge(recipe) or judge_folder(recipe, site)
 
 
 def judge_identity(recipe: Recipe) -> str:
@@ -177,7 +179,7 @@ def judge_identity(recipe: Recipe) -> str:
     if table["script"]:
         rules = {"key": sha256_file(Path(table["script"])), "first_bias": table["first_bias"]}
         return f"scripted {digest(rules)}"
-    if folder := judging.local_judge(recipe):
+    if folder := judged_benchmarks.local_judge(recipe):
         return f"{folder.name} {digest(comparators.of_folder(folder))}"
     return f"{table['model']}@{table.get('revision', 'main')}"
 
@@ -194,12 +196,12 @@ def describe(recipe: Recipe, site: Site) -> list[str]:
     Raises:
         KitError: the protocol is not known, or nobody could judge on this site.
     """
-    names = judging.judged(recipe)
+    names = judged_benchmarks.judged(recipe)
     if not names:
         return []
     rules, table = protocol(recipe), recipe.table("judge")
     others = [f"{one.benchmark}: compared with {one.identity}, which is asked here as ours is"
-              for one in judging.comparators(recipe).values()]  # fmt: skip
+              for one in judged_benchmarks.comparators(recipe).values()]  # fmt: skip
     by = "the kit's small server, as there is no GPU (eval.backend = vllm takes vLLM)"
     if by_vllm(recipe, site):
         by = "vLLM" if site.gpus_per_node else "vLLM on the CPU, as eval.backend says"
@@ -242,7 +244,7 @@ def _who(recipe: Recipe, site: Site) -> str:
         return "a stand-in that grades by rule, no model (judge.script)"
     if not by_vllm(recipe, site):
         raise KitError(
-            f"nobody can judge {', '.join(judging.judged(recipe))} here",
+            f"nobody can judge {', '.join(judged_benchmarks.judged(recipe))} here",
             where=f"site {site.name}",
             cause=f"the judge {table['model']} needs GPUs, and the site has none",
             fix="--set judge.base_url=URL for one that is served elsewhere, "

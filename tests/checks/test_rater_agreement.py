@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
-from checks.judged import judged_lines
+from checks.judge_lines import judged_lines
 from checks.preferences import Judgement, Ruling, Vignette, Vote, Winner
 from checks.rater_agreement import LEAST, agreement, kappa, panel
 

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from launch.inputs import base_model as fetch
 from launch.run.folder import open_run
 from launch.run.recipe import RECIPES
-from launch.stages import execution, graders, judged, serve
+from launch.stages import evaluate_judged, execution, graders, serve
 from launch.stages.evaluate import benchmark_files
 from launch.stages.stage import context
 from scoring.chat_server import Server, end_with_parent
@@ -74,7 +74,7 @@ def main() -> None:
     run.folder("evaluate").mkdir(exist_ok=True)
     models = {"base": Path("/nowhere"), "trained": Path("/nowhere")}
     same = {"base": "base-1", "trained": "trained-1"}
-    _, summary = judged.execute(
+    _, summary = evaluate_judged.execute(
         run.recipe, context(run, "evaluate"), models, benchmark_files(run.recipe), same
     )
     (run.path / "summary.json").write_text(json.dumps(summary))

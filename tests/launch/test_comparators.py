@@ -21,7 +21,7 @@ from checks.tables import load_table
 from kit.errors import KitError
 from launch.inputs import comparators, wanted
 from launch.plan import choices
-from launch.run import judging, recipe, site
+from launch.run import judged_benchmarks, recipe, site
 from launch.run.folder import Run, create
 from launch.run.identity import as_json
 from launch.run.lifeline import there
@@ -194,14 +194,14 @@ def test_without_vignettes_both_comparisons_are_left_out_and_ask_for_nothing(
     tmp_path: Path,
 ) -> None:
     chosen, said = choices.resolve("gemma-3-27b", [])
-    assert not judging.comparisons(chosen)
+    assert not judged_benchmarks.comparisons(chosen)
     assert any(line.startswith(f"{BASE}, {OTHER}: left out") for line in said)
-    assert judging.comparators(full()) == {}
+    assert judged_benchmarks.comparators(full()) == {}
     file = tmp_path / "v.jsonl"
     file.write_text(json.dumps({"id": "1", "prompt": "What now?"}) + "\n")
     chosen, said = choices.resolve("gemma-3-27b", [("judge.vignettes", str(file))])
     assert not any("left out" in line for line in said)
-    assert judging.comparators(chosen)["medgemma"].model == MEDGEMMA
+    assert judged_benchmarks.comparators(chosen)["medgemma"].model == MEDGEMMA
     given = recipe.with_settings(chosen, [("eval.benchmarks", [BASE, OTHER])])
     assert evaluate.benchmark_files(given) == {BASE: file, OTHER: file}
     place = site.load("clariden")
@@ -222,7 +222,7 @@ def test_without_vignettes_both_comparisons_are_left_out_and_ask_for_nothing(
 )
 def test_what_is_no_other_model_is_refused(given: dict[str, str], says: str, why: str) -> None:
     with pytest.raises(KitError, match=says) as caught:
-        judging.comparators(full(vignettes="/v.jsonl", **given))
+        judged_benchmarks.comparators(full(vignettes="/v.jsonl", **given))
     assert why in caught.value.cause
     assert "judge.medgemma" in str(caught.value)
 
@@ -230,11 +230,11 @@ def test_what_is_no_other_model_is_refused(given: dict[str, str], says: str, why
 def test_the_scored_folder_is_no_comparator_and_pickles_are_not_loaded(tmp_path: Path) -> None:
     ours = folder(tmp_path / "ours", b"w")
     one = full(vignettes="/v.jsonl", medgemma=str(ours))
-    assert judging.comparators(one)["medgemma"].folder == ours
+    assert judged_benchmarks.comparators(one)["medgemma"].folder == ours
     assert ours in data_paths(one), "a container has to see it"
     with pytest.raises(KitError, match="with itself") as caught:
-        judging.comparators(recipe.with_settings(one, [("model.weights", str(ours))]))
+        judged_benchmarks.comparators(recipe.with_settings(one, [("model.weights", str(ours))]))
     assert "the folder of weights that is scored" in caught.value.cause
     (ours / "model.safetensors").rename(ours / "pytorch_model.bin")
     with pytest.raises(KitError, match="holds no safetensors"):
-        comparators.folder(one, site.load("laptop"), judging.comparators(one)["medgemma"])
+        comparators.folder(one, site.load("laptop"), judged_benchmarks.comparators(one)["medgemma"])

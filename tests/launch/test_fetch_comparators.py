@@ -18,7 +18,7 @@ from corpus import origins
 from corpus.store import Repo
 from launch.cli import fetch_commands
 from launch.inputs import comparators, wanted
-from launch.run import judging, recipe, site
+from launch.run import judged_benchmarks, recipe, site
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -52,14 +52,14 @@ def test_a_comparator_is_fetched_found_and_missed_as_the_base_is(
     chosen, said = wanted.freeze(recipe.load(str(world.recipe)), place, ["evaluate"])
     assert f"comparator of auto_moove_medgemma: org/other at {C}, as it was fetched" in said
     assert chosen.table("judge")["medgemma_revision"] == C
-    (one,) = judging.comparators(chosen).values()
+    (one,) = judged_benchmarks.comparators(chosen).values()
     found = comparators.folder(chosen, place, one)
     assert sorted(p.name for p in found.iterdir()) == ["config.json", "model.safetensors"]
     # The record's sha256 stands for the bytes: equal weights are seen without reading them again.
     twin = world.tmp / "twin"
     shutil.copytree(found, twin)
     given = recipe.with_settings(chosen, [("judge.medgemma", str(twin))])
-    (other,) = judging.comparators(given).values()
+    (other,) = judged_benchmarks.comparators(given).values()
     same = comparators.shards(chosen, place, one)
     assert comparators.shards(given, place, other) == same
     (twin / "model.safetensors").write_bytes(b"otherz")

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from scoring.client import Call, Client, Endpoint
 from scoring.healthbench import question, read_conversations
-from scoring.judging import Question
+from scoring.judge_protocol import Question
 from scoring.templates import read_grader, read_judge
 from scoring.vignettes import read_vignettes
 

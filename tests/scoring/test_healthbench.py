@@ -18,7 +18,7 @@ from kit.errors import KitError
 from scoring import canary, healthbench
 from scoring.client import Client, Endpoint
 from scoring.healthbench import read_grade
-from scoring.judging import Protocol
+from scoring.judge_protocol import Protocol
 from scoring.scripted_judge import Rules
 from scoring.templates import fill, read_grader, read_judge
 

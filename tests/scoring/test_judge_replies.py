@@ -21,7 +21,7 @@ from checks.rubric import Conversation, Criterion
 from scoring import healthbench
 from scoring.client import Client, Endpoint
 from scoring.healthbench import read_grade
-from scoring.judging import Protocol
+from scoring.judge_protocol import Protocol
 from scoring.moove import read_ruling
 from scoring.templates import read_judge
 

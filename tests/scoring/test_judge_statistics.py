@@ -24,7 +24,7 @@ from checks.terminal import print_verdict
 from checks.verdict import judge, write_verdict
 from scoring import healthbench, moove
 from scoring.client import Client, Endpoint
-from scoring.judging import Protocol
+from scoring.judge_protocol import Protocol
 
 TURNS = ({"role": "user", "content": "Why?"},)
 RULING = st.sampled_from(["first", "second", "tie", None])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from checks.items import Item, write_items
 from checks.judge_statistics import details
 from launch.files import digest, sha256_file, write_json
-from launch.run import judging
+from launch.run import judged_benchmarks
 from launch.stages import graders
 from launch.stages.serve import ServedClient, Server, Serving
 from scoring import canary, healthbench, kinds, moove, vignettes
@@ -264,7 +264,7 @@ class _Judged:
         return out
 
     def _record(self) -> dict[str, Any]:
-        others = {w: one.identity for w, one in judging.comparators(self.recipe).items()}
+        others = {w: one.identity for w, one in judged_benchmarks.comparators(self.recipe).items()}
         return {
             "protocol": asdict(self.protocol),
             "judge": graders.judge_identity(self.recipe),

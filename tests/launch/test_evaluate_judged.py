@@ -20,7 +20,7 @@ from kit.errors import KitError
 from launch.run import recipe, site
 from launch.run.folder import Run, create
 from launch.run.lifeline import there
-from launch.stages import graders, judged, serve
+from launch.stages import evaluate_judged, graders, serve
 from scoring import canary
 from scoring.client import Reply
 
@@ -159,7 +159,7 @@ def test_status_says_how_far_an_evaluation_is(
 
 
 def test_what_the_window_left_is_said_recorded_and_noted_on_the_item() -> None:
-    stage = judged._Judged.__new__(judged._Judged)
+    stage = evaluate_judged._Judged.__new__(evaluate_judged._Judged)
     stage.record = {"window_left": {}}
     whole, less, none = (Reply("x", False, 1, 0.1, room=room) for room in (None, 7, 0))
     assert stage._short("base, healthbench", [whole, whole]) == ""
@@ -168,8 +168,8 @@ def test_what_the_window_left_is_said_recorded_and_noted_on_the_item() -> None:
     assert "2 prompts are longer than the window: empty replies" in said
     assert stage.record["window_left"] == {"base, healthbench": {"shortened": 1, "too_long": 2}}
     item = Item(benchmark="healthbench", id="a", score=0.0)
-    assert judged._noted(item, whole, less) is item
-    assert judged._noted(item, less, none).extra["too_long"] == 1
+    assert evaluate_judged._noted(item, whole, less) is item
+    assert evaluate_judged._noted(item, less, none).extra["too_long"] == 1
 
 
 # --- servers ------------------------------------------------------------------------------------
