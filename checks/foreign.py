@@ -1,4 +1,4 @@
-"""Items that other programs wrote: lm-evaluation-harness's samples and CSV files.
+"""Items that other programs wrote, as rows of the kit's format: lm-eval's samples, CSV files.
 
 lm-evaluation-harness (0.4.11, ``evaluator.py``) logs one line for each item and filter, with the
 keys doc_id, doc, target, arguments, resps, filtered_resps, filter, metrics and each metric's
@@ -10,16 +10,17 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from checks.item import Item, item_from_row
 from kit.errors import KitError
 
-__all__ = ["from_lm_eval", "is_lm_eval", "read_csv"]
+__all__ = ["csv_rows", "is_lm_eval", "lm_eval_rows"]
 
 PREFERRED_FILTERS = ("strict-final-answer", "strict-match")
 PREFERRED_METRICS = ("exact_match", "acc")
+#: File and line, and what stands there.
+Row = tuple[str, Mapping[str, object]]
 INVALID = "[invalid]"  # what the harness's regex filter gives where nothing matched
 
 
@@ -28,19 +29,15 @@ def is_lm_eval(row: Mapping[str, object]) -> bool:
     return {"doc_id", "doc", "filtered_resps", "metrics"} <= row.keys()
 
 
-def from_lm_eval(
-    rows: Sequence[tuple[str, Mapping[str, object]]],
-    path: Path,
-    benchmark: str | None,
-    rubric: Collection[str] = (),
-) -> list[Item]:
-    """Turn the rows of one ``samples_<task>_<time>.jsonl`` into items.
+def lm_eval_rows(
+    rows: Sequence[Row], path: Path, benchmark: str | None
+) -> list[tuple[str, dict[str, object]]]:
+    """Turn the rows of one ``samples_<task>_<time>.jsonl`` into rows of the kit's format.
 
     Args:
         rows: (file and line, row) for each line.
         path: the file; its name says which task it was.
         benchmark: the benchmark's name; without it, the task's name without a trailing ``_g``.
-        rubric: benchmarks whose scores may be below 0.
     """
     match = re.match(r"samples_(.+?)_\d{4}-\d\d-\d\dT.*$", path.stem)
     if benchmark is None and match is None:
@@ -61,7 +58,7 @@ def from_lm_eval(
             fix="keep the lines of the filter that the published scores used",
         )
     return [
-        item_from_row(_kit_row(row, where, name), where, name, rubric)
+        (where, _kit_row(row, where, name))
         for where, row in rows
         if str(row.get("filter", "none")) == chosen
     ]
@@ -104,9 +101,7 @@ def _first(value: object) -> object:
     return value
 
 
-def read_csv(
-    path: Path, data: bytes, benchmark: str | None, rubric: Collection[str] = ()
-) -> list[Item]:
+def csv_rows(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, object]]]:
     """Read a CSV file whose header names the kit's keys: id and score, or id, gold and answer.
 
     An empty score is an item that was not scored; an empty answer is one that could not be read.
@@ -122,7 +117,7 @@ def read_csv(
             fix="save it as UTF-8 CSV",
         ) from None
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    items = []
+    empty = True
     try:
         header = reader.fieldnames or []
         if "id" not in header:
@@ -141,13 +136,17 @@ def read_csv(
                     cause="a cut-off line, or a comma in a text without quotes",
                     fix="write the file again",
                 )
-            items.append(item_from_row(_typed(raw, where), where, benchmark, rubric))
+            empty = False
+            yield where, _typed(raw, where)
     except csv.Error as error:
         where = f"{path}:{reader.line_num}"
         raise KitError(f"line {reader.line_num} is not valid CSV: {error}", where=where) from None
-    if not items:
-        raise KitError("the CSV file has a header and no item", where=str(path))
-    return items
+    if empty:
+        raise KitError(
+            "the CSV file has a header and no item",
+            where=str(path),
+            fix="give the file with a line for each item below its header",
+        )
 
 
 def _typed(raw: Mapping[str, str], where: str) -> dict[str, object]:

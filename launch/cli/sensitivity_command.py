@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kit.errors import KitError
+from kit.errors import KitError, nearest
 from kit.printing import emit
 from launch.files import read_json, written
 
@@ -78,7 +78,6 @@ def known(items: Groups, folder: Path) -> dict[str, list[Item]]:
     """
     import dataclasses
 
-    from checks.tables import nearest
     from scoring import kinds, mcq
 
     files = kinds.find_benchmarks(folder)
