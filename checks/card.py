@@ -164,6 +164,7 @@ def _provenance(verdict: Mapping[str, Any]) -> dict[str, Any]:
         "sha256 of the weights": (origin.get("weights") or {}).get("sha256"),
         "sha256 of the training data": corpus.get("sha256"),
         "Packages": ", ".join(f"{k} {v}" for k, v in sorted(packages.items())),
+        **{f"Image ({role})": text for role, text in (origin.get("images") or {}).items()},
         "Published table": f"{verdict['table']['name']}, sha256 {verdict['table']['sha256']}",
     }
 

@@ -12,6 +12,7 @@ import click
 
 from kit.errors import KitError
 from kit.printing import emit
+from launch.run import image
 from launch.run.folder import find, kit_state, versions
 
 if TYPE_CHECKING:
@@ -63,7 +64,11 @@ def collect(run: Run) -> dict[str, bytes]:
         "table.toml": _read(table_path(run.recipe.table("published")["table"])),
         "environment/packages.txt": _packages().encode(),
         "environment/versions.json": _as_json(
-            {"packed with": {"kit": kit_state(), **versions()}, "run": run.spec["packages"]}
+            {
+                "packed with": {"kit": kit_state(), **versions()},
+                "launcher of the run": run.spec["packages"],
+                **{f"{stage} ran with": run.packages(stage) for stage in run.stages},
+            }
         ),
     }
     members |= _images(run)
@@ -83,16 +88,9 @@ def collect(run: Run) -> dict[str, bytes]:
 
 
 def _images(run: Run) -> dict[str, bytes]:
-    """How the images that the run used were made: what `mfo image export` wrote beside them."""
-    from containers.bring import sidecars
-    from launch.run.site import expand
-
-    found = {}
-    for role, image in run.site.images.items() if run.site.runtime != "none" else ():
-        for kind, file in sidecars(Path(expand(image))).items():
-            if file.is_file():
-                found[f"environment/image-{role}.{kind}"] = _read(file)
-    return found
+    """How the images that the run used were made: what was kept of it when the run was made."""
+    kept = image.read_kept(run.path / "images")
+    return {f"environment/image-{name}": data for name, data in kept.items()}
 
 
 def _shortened(data: bytes) -> bytes:

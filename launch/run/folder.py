@@ -23,6 +23,7 @@ from typing import Any
 
 from kit.errors import KitError, nearest
 from launch.files import read_json, sha256_file, without_none, write_json, write_text
+from launch.run import image
 from launch.run.recipe import ROOT, Recipe, read_toml
 from launch.run.site import Site
 
@@ -71,9 +72,19 @@ class Run:
         return str(self.spec.get("interpreters", {}).get(stage, {}).get("python", ""))
 
     def packages(self, stage: str) -> dict[str, str]:
-        """Versions of the packages that a stage runs with."""
+        """Versions of the packages that a stage runs with; in an image without evidence, none."""
+        own = self.images.get(image.ROLES[stage], {})
+        if own and own["sha256"] != image.NOT_RECORDED:
+            return dict(own["packages"])
         own = self.spec.get("interpreters", {}).get(stage, {})
         return dict(own.get("packages") or self.spec["packages"])
+
+    @property
+    def images(self) -> dict[str, Any]:
+        """The container images by role, as `launch.run.image.describe` froze them."""
+        if "images" not in self.spec and self.site.runtime != "none":
+            return image.not_recorded(self.site)  # a run folder of an older kit
+        return dict(self.spec.get("images", {}))
 
     def folder(self, stage: str) -> Path:
         """The folder of one stage."""
@@ -234,6 +245,7 @@ def create(recipe: Recipe, site: Site, stages: list[str], decisions: list[str], 
         import tomli_w
 
         write_text(path / "run.toml", tomli_w.dumps(spec))
+        image.keep_evidence(spec.get("images", {}), path / "images")
     except OSError as error:
         raise KitError(
             f"the run folder cannot be written: {error.strerror}",
@@ -246,15 +258,17 @@ def create(recipe: Recipe, site: Site, stages: list[str], decisions: list[str], 
 
 def freeze(recipe: Recipe, site: Site, stages: list[str], decisions: list[str]) -> dict[str, Any]:
     """Give the content of run.toml."""
+    images = image.describe(site, stages, PACKAGES)
     frozen: dict[str, Any] = without_none(
         {
             "format": FORMAT,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "stages": stages,
-            "decisions": decisions,
+            "decisions": [*decisions, *image.lines(images)],
             "kit": kit_state(),
             "packages": versions(),
             "interpreters": interpreters(recipe, site, stages) or None,
+            "images": images or None,
             "recipe": {
                 "name": recipe.name,
                 "lineage": list(recipe.lineage),

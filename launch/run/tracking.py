@@ -82,7 +82,9 @@ def report(run: Run, verdict: dict[str, Any]) -> str:
             dir=str(run.path),
             config={
                 "kit": run.spec["kit"],
-                "packages": run.spec["packages"],
+                "packages": run.packages("train"),
+                "launcher_packages": run.spec["packages"],
+                "images": run.images,
                 "recipe": run.recipe.data,
                 "settings": run.recipe.settings,
                 "corpus_sha256": run.facts("corpus").get("sha256"),

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from kit.errors import KitError
 from launch.files import read_json, write_json, write_text
+from launch.run import image
 from launch.slurm import commands as slurm
 from launch.slurm import container
-from launch.slurm.script import ROLES, Script, data_paths, make
+from launch.slurm.script import Script, data_paths, make
 
 if TYPE_CHECKING:
     from launch.run.folder import Run
@@ -177,7 +178,9 @@ def _check_slurm(run: Run, missing: list[str]) -> None:
 
 
 def _check_images(run: Run, missing: list[str]) -> None:
-    for role in dict.fromkeys(ROLES[stage] for stage in missing):
+    for stage in missing:
+        image.check_unchanged(run.images, stage, run.site)
+    for role in dict.fromkeys(image.ROLES[stage] for stage in missing):
         reason = container.missing_image(container.describe(run.site, role, run.path, []))
         if reason:
             raise KitError(

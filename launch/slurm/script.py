@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launch.run import interpreter, job_env, judged_benchmarks
+from launch.run.image import ROLES
 from launch.run.recipe import ROOT, Recipe
 from launch.run.site import minutes, who
 from launch.slurm import container
@@ -19,8 +20,6 @@ from launch.slurm import container
 if TYPE_CHECKING:
     from launch.run.site import Site
 
-#: Which image a stage runs in.
-ROLES = {"corpus": "train", "train": "train", "evaluate": "eval", "judge": "eval"}
 #: Stages that need the site's GPUs.
 ON_GPUS = ("train", "evaluate")
 #: Keys of [judge] that name files.

@@ -14,7 +14,7 @@ from kit.errors import KitError, nearest
 from launch.files import digest, read_json, sha256_file, write_json
 from launch.inputs import base_model as fetch
 from launch.inputs import comparators, upstream
-from launch.run import judged_benchmarks
+from launch.run import image, judged_benchmarks
 from launch.run.folder import versions
 from launch.run.identity import Place
 from launch.stages import evaluate_judged, graders, server_log
@@ -81,7 +81,8 @@ class Inputs:
         eval: the recipe's table, without the folder of benchmark files.
         benchmarks: sha256 of each benchmark's file.
         weights: sha256 of the shards that are scored.
-        packages: versions that make the scores.
+        packages: versions that make the scores; in a container those inside the image.
+        image: sha256 of the container image; None without one.
         task_files: sha256 of upstream's task files, where they are used.
         base: what decides the base model, where it is asked.
         judge: what decides the grades, where a benchmark is judged.
@@ -98,6 +99,7 @@ class Inputs:
     benchmarks: dict[str, str]
     weights: str
     packages: dict[str, str]
+    image: dict[str, Any] | None = None
     task_files: dict[str, str] | None = None
     base: dict[str, Any] | None = None
     judge: dict[str, Any] | None = None
@@ -151,6 +153,7 @@ def inputs(run: Run) -> Inputs:
         benchmarks={n: sha256_file(p) for n, p in files.items()},
         weights=shards_digest(Path(given)) if given else str(run.facts("train").get("weights")),
         packages={k: v for k, v in run.packages("evaluate").items() if k in keep},
+        image=image.deciding(run.images, "evaluate"),
         task_files=tasks,
         base=fetch.base_model_identity(recipe) if asks_base else None,
         judge=_judge(run, recipe) if judged_benchmarks.judged(recipe) else None,
@@ -243,7 +246,7 @@ def execute(inputs: Inputs, context: Context) -> Outputs:
     """Write items/<benchmark>.jsonl, evaluate/base/… for the base model, and summary.json."""
     # Set before any framework is imported: nothing here may wait for a network.
     os.environ.update({"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"})
-    print(f"with {', '.join(f'{k} {v}' for k, v in inputs.packages.items())}", flush=True)
+    print(image.words(inputs.packages, inputs.image), flush=True)
     _same_environment(inputs.environment)
     recipe, site, names = inputs.recipe, context.site, inputs.files
     if inputs.comparators:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kit.errors import KitError
 from launch.files import read_json, write_json
+from launch.run import image
 from launch.run.identity import as_json
 from launch.stages import misfit
 from launch.stages.stage import context
@@ -38,6 +39,7 @@ def execute(run: Run, name: str) -> str:
         if run.whole(name, deciding):
             run.set_status(name, "finished")
             return "skipped"
+        image.check_unchanged(run.images, name, run.site)
         _make_ready(run, name, deciding)
         run.set_status(name, "running")
         files, facts = stage.execute(inputs, context(run, name))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.errors import KitError
 from launch.files import read_json, read_jsonl, sha256_file
-from launch.run import tracking
+from launch.run import image, tracking
 from launch.run.identity import Place
 
 if TYPE_CHECKING:
@@ -223,7 +223,13 @@ def provenance(run: Run) -> dict[str, Any]:
         "created": run.spec["created"],
         "seed": train.get("seed"),
         "kit": run.spec["kit"],
-        "packages": run.spec["packages"],
+        "packages": run.packages("train"),
+        # What is installed where mfo runs says nothing of what ran in a container.
+        **(
+            {"images": image.as_text(run.images), "launcher packages": run.spec["packages"]}
+            if run.images
+            else {}
+        ),
         "corpus": {
             k: v
             for k, v in run.facts("corpus").items()
@@ -232,7 +238,11 @@ def provenance(run: Run) -> dict[str, Any]:
         "weights": {"sha256": scored.get("weights") or run.facts("train").get("weights")},
         "trained": "train" in run.stages,
         # Another environment than the launcher's: its versions are those that made the scores.
-        **({"evaluated with": scored.get("packages")} if run.python("evaluate") else {}),
+        **(
+            {"evaluated with": scored.get("packages")}
+            if run.python("evaluate") or run.images
+            else {}
+        ),
         **_judge(run),
         "notes": list(run.spec.get("decisions", [])),
     }

@@ -21,7 +21,7 @@ from kit.errors import KitError
 from launch.files import digest, sha256_file, write_text
 from launch.inputs import base_model as fetch
 from launch.inputs import dims
-from launch.run import attempt, tracking
+from launch.run import attempt, image, tracking
 from launch.run.identity import Place
 from launch.run.recipe import ROOT, Recipe
 from launch.run.site import Site, minutes
@@ -164,7 +164,8 @@ class Inputs:
         ranks: nodes, processes a node, GPUs a node.
         model: what decides the base model.
         corpus: sha256 of train.jsonl.
-        packages: versions that make the weights.
+        packages: versions that make the weights; in a container those inside the image.
+        image: sha256 of the container image; None without one.
         rows: of the corpus.
         rows_file: train.jsonl.
         recipe: its tables train, shape, model and envelope; the last stops a run and changes none.
@@ -176,6 +177,7 @@ class Inputs:
     model: dict[str, Any]
     corpus: str | None
     packages: dict[str, str]
+    image: dict[str, Any] | None = None
     rows: Place[int | None]
     rows_file: Place[Path]
     recipe: Place[Recipe]
@@ -200,7 +202,8 @@ def inputs(run: Run) -> Inputs:
         ranks=(site.nodes, site.processes_per_node, site.gpus_per_node),
         model=fetch.base_model_identity(recipe),
         corpus=corpus.get("sha256"),
-        packages={k: v for k, v in run.spec["packages"].items() if k not in ("wandb", "lm_eval")},
+        packages={k: v for k, v in run.packages("train").items() if k not in ("wandb", "lm_eval")},
+        image=image.deciding(run.images, "train"),
         rows=corpus.get("rows"),
         rows_file=run.folder("corpus") / "train.jsonl",
         recipe=recipe.only("train", "shape", "model", "envelope"),
@@ -210,7 +213,7 @@ def inputs(run: Run) -> Inputs:
 def execute(inputs: Inputs, context: Context) -> Outputs:
     """Train (from the last whole checkpoint, if there is one) and merge into train/model."""
     folder, site, recipe = context.folder, inputs.shaped(context.site), inputs.resolved()
-    print(f"with {', '.join(f'{k} {v}' for k, v in inputs.packages.items())}", flush=True)
+    print(image.words(inputs.packages, inputs.image), flush=True)
     base = fetch.base_model(recipe, site, inputs.model)
     dims.check_folder(recipe, base)
     if inputs.rows:  # fewer than there were, after decontamination

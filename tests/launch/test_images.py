@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from containers.spec import ROOM, load
-from launch.cli import evidence
 from launch.run import site
-from launch.run.folder import Run
 
 
 def test_sites_name_the_files_that_export_writes() -> None:
@@ -73,16 +71,6 @@ def test_without_an_engine_the_error_says_what_to_install(
     assert code == 2
     assert "podman, buildah or docker is not installed here" in err
     assert "docs/images.md" in err
-
-
-def test_a_bundle_holds_the_images_evidence(new_run: Callable[..., Run], tmp_path: Path) -> None:
-    image = tmp_path / "mfo-train.sqsh"
-    image.with_name("mfo-train.sqsh.provenance.json").write_text("{}")
-    run = new_run()
-    run.spec["site"] |= {"runtime": "apptainer", "images": {"train": str(image), "eval": "none"}}
-    assert evidence._images(run) == {"environment/image-train.provenance.json": b"{}"}
-    run.spec["site"]["runtime"] = "none"
-    assert evidence._images(run) == {}
 
 
 def test_a_kit_that_is_mounted_and_not_installed_knows_its_version(
