@@ -1,5 +1,6 @@
 """Slurm as clusters have it: with accounting (slurmdbd), and with container plugins (SPANK)."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 import slurmdb
 from realslurm import RealSlurm, missing, running
 
-from launch.run.folder import Run
+from launch.run.folder import Run, open_run
 from launch.slurm import chain, jobs, pipeline, state
 from launch.slurm import commands as asked
 from launch.slurm.diagnose import diagnose, logs_of
@@ -111,12 +112,15 @@ def test_container_options_are_accepted_by_srun_and_reach_the_task(
     told: Path, slurm_run: NewRun, runtime: str, tmp_path: Path
 ) -> None:
     image = tmp_path / "train.sqsh"
-    image.touch()
+    image.write_bytes(b"hsqs")
     run = slurm_run(runtime=runtime, python=sys.executable, mounts=["/opt:/opt:ro"],
                     images={"train": str(image), "eval": str(image)})  # fmt: skip
     chain.submit(run)
     jobs.wait(run, pipeline.Observer())
     assert execution.finished(run, "corpus")
+    frozen = open_run(run.path).images["train"]
+    assert frozen["sha256"] == hashlib.sha256(b"hsqs").hexdigest(), "run.toml knows its image"
+    assert frozen["evidence"] == "none beside it"
     said = options(told)
     if runtime == "pyxis":
         assert said["container-image"] == str(image)
