@@ -35,6 +35,7 @@ from checks.statistics import mean_interval, wilson
 from launch.inputs.wanted import from_hub
 from launch.run import recipe as recipes
 from launch.run.judged_benchmarks import own_files
+from launch.stages.evaluate import shards_digest
 
 TITLES = {
     "medmcqa": "MedMCQA",
@@ -82,7 +83,10 @@ def run(recipe: str, seed: int, runs: Path, words: list[str] | None = None) -> d
             found = mean_interval(items)
             one["half"] = 100 * max(found.estimate - found.low, found.high - found.estimate)
     facts = json.loads((place / "outputs.json").read_text())
-    return {"scores": scores, "spec": spec, "base_weights": facts.get("base_weights", "")}
+    # Scored for another table, which names no weights: those of a local folder are hashed here.
+    base = Path(str(spec["recipe"]["data"]["model"].get("base", "")))
+    own = facts.get("base_weights") or (shards_digest(base) if base.is_dir() else "")
+    return {"scores": scores, "spec": spec, "base_weights": own}
 
 
 def margin(scores: list[float], items: int) -> tuple[float, float]:

@@ -40,7 +40,7 @@ class Series:
     """One line, or loose points.
 
     Attributes:
-        label: its name in the legend.
+        label: its name in the legend; empty: it has none.
         points: (x, y); what is not finite, or not above 0 on a logarithmic axis, leaves a gap.
         dots: markers at the points in place of a line.
         tone: colour and dash; the series' place in the figure where None.
@@ -83,7 +83,7 @@ def chart(
     for number, one in enumerate(series):
         tone = (number if one.tone is None else one.tone) % TONES
         parts += _drawn(one, frame, tone)
-        if len(series) > 1:
+        if len(series) > 1 and one.label:
             parts.append(_key(one, names, tone))
             parts.append(text(names + 23, 13, one.label))
             names += 34 + round(7.4 * len(one.label))

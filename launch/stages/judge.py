@@ -11,6 +11,7 @@ from kit.errors import KitError
 from launch.files import read_json, read_jsonl, sha256_file
 from launch.run import image, tracking
 from launch.run.identity import Place
+from launch.stages.evaluate import shards_digest
 
 if TYPE_CHECKING:
     from checks.items import Item
@@ -118,13 +119,19 @@ def unlike(run: Run, table: Table, model: str) -> str:
         wanted, here = row.weights, facts.get("weights")
     else:
         wanted = table.models[row.base].weights if row.base else ""
-        here = facts.get("base_weights")
+        here = facts.get("base_weights") or (_folder_digest(run) if wanted else None)
     if not wanted or here == wanted:
         return ""
     return (
         f"No reference for these weights: the values of {table.name} were measured on others "
         f"(digest {wanted[:12]}, here {str(here)[:12]}). python -m bench.real_weights makes those."
     )
+
+
+def _folder_digest(run: Run) -> str | None:
+    """The digest of a base model in a local folder, for a run that was scored for another table."""
+    base = Path(str(run.recipe.table("model").get("base", ""))).expanduser()
+    return shards_digest(base) if base.is_dir() else None
 
 
 def case(run: Run, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
