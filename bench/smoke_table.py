@@ -84,8 +84,9 @@ def run(recipe: str, seed: int, runs: Path, words: list[str] | None = None) -> d
             one["half"] = 100 * max(found.estimate - found.low, found.high - found.estimate)
     facts = json.loads((place / "outputs.json").read_text())
     # Scored for another table, which names no weights: those of a local folder are hashed here.
-    base = Path(str(spec["recipe"]["data"]["model"].get("base", "")))
-    own = facts.get("base_weights") or (shards_digest(base) if base.is_dir() else "")
+    given = str(spec["recipe"]["data"]["model"].get("base") or "")
+    local = given and Path(given).is_dir()
+    own = facts.get("base_weights") or (shards_digest(Path(given)) if local else "")
     return {"scores": scores, "spec": spec, "base_weights": own}
 
 

@@ -130,8 +130,9 @@ def unlike(run: Run, table: Table, model: str) -> str:
 
 def _folder_digest(run: Run) -> str | None:
     """The digest of a base model in a local folder, for a run that was scored for another table."""
-    base = Path(str(run.recipe.table("model").get("base", ""))).expanduser()
-    return shards_digest(base) if base.is_dir() else None
+    given = str(run.recipe.table("model").get("base") or "")
+    base = Path(given).expanduser()
+    return shards_digest(base) if given and base.is_dir() else None
 
 
 def case(run: Run, asked: Mapping[str, Any] | None = None) -> dict[str, Any]:
