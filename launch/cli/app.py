@@ -1,21 +1,15 @@
-"""The command `mfo`. Frameworks are imported inside the commands that need them."""
+"""The command `mfo`: its commands are imported when they are called, so that help is instant."""
 
 from __future__ import annotations
 
-import itertools
 import sys
-from typing import Any
+from importlib import import_module
+from typing import Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
-from launch.cli import words_corpus as corpus
-from launch.cli import words_fetching as fetching
-from launch.cli import words_images as images
-from launch.cli import words_publishing as publishing
-from launch.cli import words_recipes as recipes
-from launch.cli import words_runs as runs
-from launch.cli import words_sites as sites
-from launch.cli import words_verdicts as verdicts
+from kit.errors import KitError, nearest
 
 EPILOG = """\b
 Start here:
@@ -30,38 +24,85 @@ Tab completion: eval "$(_MFO_COMPLETE=bash_source mfo)"  (or zsh_source, fish_so
 """
 
 
+class Entry(NamedTuple):
+    """Where a command is, in launch/cli/, and what `mfo --help` says of it."""
+
+    module: str
+    short_help: str
+
+
 #: All commands, in the parts of the help page and in the order in which one meets them.
-PARTS: dict[str, tuple[click.Command, ...]] = {
-    "Run": (runs.run, runs.resume, runs.status, runs.logs, runs.compare, runs.cancel,
-            runs.diagnose),
-    "Before a run": (recipes.recipes, recipes.recipe, recipes.plan, sites.site, sites.doctor,
-                     fetching.fetch, corpus.corpus, images.image),
-    "Judge": (verdicts.verify, verdicts.report, verdicts.audit, verdicts.calibrate,
-              verdicts.canary),
-    "Hand on": (publishing.bundle, publishing.check_bundle, publishing.card, publishing.push,
-                publishing.sync),
-}  # fmt: skip
+PARTS = {
+    "Run": {
+        "run": Entry("run", "Walk a recipe through all its stages to a verdict."),
+        "resume": Entry("run", "Go on with RUN where it stopped."),
+        "status": Entry("watch", "Say what RUN is doing; without RUN, list all runs."),
+        "logs": Entry("watch", "Print the log of RUN's STAGE."),
+        "compare": Entry("compare", "Compare two runs' losses, step by step."),
+        "cancel": Entry("run", "End RUN's jobs; what is finished is kept."),
+        "diagnose": Entry("watch", "Find the first cause of a failure."),
+    },
+    "Before a run": {
+        "recipes": Entry("recipes", "List the recipes."),
+        "recipe": Entry("recipes", "Show a recipe in full, or how two differ."),
+        "plan": Entry("plan", "Say whether RECIPE fits, how long it takes and what it costs."),
+        "site": Entry("sites", "Show a place to run, or check it from here."),
+        "doctor": Entry("sites", "Look at a site before node-hours are spent."),
+        "fetch": Entry("fetch", "Bring all that RECIPE reads to the cache."),
+        "corpus": Entry("corpus", "The training data: pinned, and held against the benchmarks."),
+        "image": Entry("images", "The images for ARM64 GH200 (and x86-64): pins, builds, proof."),
+    },
+    "Judge": {
+        "verify": Entry("verify", "Hold scores against the published table."),
+        "report": Entry("verify", "Draw RUN's page again from its verdict.json."),
+        "audit": Entry("audit", "Check whether a published table agrees with itself."),
+        "calibrate": Entry("audit", "Simulate the checker: how often does it err?"),
+        "canary": Entry(
+            "verify", "Freeze grades of RUN's judge, for later runs to be held against."
+        ),
+    },
+    "Hand on": {
+        "bundle": Entry("bundle", "Pack RUN's evidence into one file."),
+        "check-bundle": Entry("bundle", "Verify a bundle, and derive its verdict again."),
+        "card": Entry("publish", "Write the model card of RUN's weights."),
+        "push": Entry("publish", "Upload RUN's weights and card to the hub."),
+        "sync": Entry("publish", "Upload what RUN recorded for W&B offline."),
+    },
+}
+ENTRIES = {name: entry for part in PARTS.values() for name, entry in part.items()}
 
 
 class Kit(click.Group):
-    """Commands in the order in which one meets them, and near misses named."""
+    """Commands in the order in which one meets them, imported when called; near misses named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Give the names in the order of PARTS."""
+        return list(ENTRIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the module of a command and give the command; None where there is none."""
+        if cmd_name not in ENTRIES:
+            return None
+        module = import_module(f"launch.cli.{ENTRIES[cmd_name].module}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the commands in PARTS."""
-        for title, commands in PARTS.items():
+        for title, entries in PARTS.items():
             with formatter.section(title):
-                formatter.write_dl([(str(c.name), c.get_short_help_str(64)) for c in commands])
+                formatter.write_dl([(name, entry.short_help) for name, entry in entries.items()])
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Keep the order of definition."""
-        return list(self.commands)
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Give the commands that begin like this, without importing them."""
+        names = [name for name in ENTRIES if name.startswith(incomplete)]
+        items = [CompletionItem(name, help=ENTRIES[name].short_help) for name in names]
+        return [*items, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Name the nearest commands where one is unknown."""
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            from kit.errors import nearest
-
-            ctx.fail(f"there is no command {args[0]!r}; {nearest(args[0], self.commands)}")
+        if args and args[0] not in ENTRIES and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {args[0]!r}; {nearest(args[0], ENTRIES)}")
         return super().resolve_command(ctx, args)
 
 
@@ -81,11 +122,12 @@ def mfo() -> None:
 
 
 def main() -> None:
-    """Run `mfo`; errors that a user can act on are printed without a stack trace."""
+    """Run `mfo`; errors that a user can act on are printed without a stack trace.
+
+    What a command returns is the exit code; None is 0.
+    """
     try:
-        mfo.main(standalone_mode=False)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
+        sys.exit(mfo.main(standalone_mode=False))
     except click.ClickException as error:
         error.show()
         sys.exit(2)
@@ -95,15 +137,7 @@ def main() -> None:
     except BrokenPipeError:  # mfo logs | head
         sys.stderr.close()
         sys.exit(0)
-    except Exception as error:
-        from kit.errors import KitError
-
-        if not isinstance(error, KitError):
-            raise
+    except KitError as error:
         click.secho("error: ", fg="red", bold=True, nl=False, err=True)
         click.echo(str(error), err=True)
         sys.exit(error.exit_code)
-
-
-for command in itertools.chain(*PARTS.values()):
-    mfo.add_command(command)

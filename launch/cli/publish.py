@@ -1,46 +1,86 @@
-"""`mfo card` and `mfo push`: the new weights and their model card, for the hub."""
+"""`mfo card`, `mfo push`, `mfo sync`: weights and card for the hub, curves for W&B."""
 
 from __future__ import annotations
 
 import os
 import re
+import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import urlsplit
 
 import click
+import httpx
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
+from checks.card import Facts, model_card
+from checks.items import write_atomically
+from checks.verdict import read_verdict
 from kit.errors import KitError
+from launch.cli.options import RUN, RUNS
 from launch.files import read_json
-from launch.run.folder import find
+from launch.run import tracking
+from launch.run.folder import Run, find
 from launch.run.recipe import read_toml
 
-if TYPE_CHECKING:
-    from checks.card import Facts
-    from launch.run.folder import Run
-
+LICENCE = click.option(
+    "--licence",
+    metavar="ID",
+    help="Of the weights, as the hub calls it; the base model's without it.",
+)
 REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 #: Hyperparameters that the card names, where the training file has them.
-SHOWN = ("num_epochs", "max_steps", "learning_rate", "lr_scheduler", "warmup_ratio", "optimizer",
-         "weight_decay", "adam_beta2", "max_grad_norm", "sequence_len", "sample_packing", "bf16",
-         "seed", "fsdp_version", "deepspeed")  # fmt: skip
+SHOWN = (
+    "num_epochs",
+    "max_steps",
+    "learning_rate",
+    "lr_scheduler",
+    "warmup_ratio",
+    "optimizer",
+    "weight_decay",
+    "adam_beta2",
+    "max_grad_norm",
+    "sequence_len",
+    "sample_packing",
+    "bf16",
+    "seed",
+    "fsdp_version",
+    "deepspeed",
+)
+WANDB = (sys.executable, "-m", "wandb")
+DEFAULT_SERVER = "https://api.wandb.ai"
+_REACH_S = 10.0
 
 
-def card(name: str | None, runs: Path, out: Path | None, licence: str | None) -> None:
-    """Write a run's model card; to the terminal where ``out`` is "-"."""
-    from checks.items import write_atomically
+@click.command()
+@RUN
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="The file, or - for the terminal; RUN/README.md without it.",
+)
+@LICENCE
+@RUNS
+def card(run: str | None, out: Path | None, licence: str | None, runs: Path) -> None:
+    """Write the model card of RUN's weights.
 
-    run = find(name, runs)
-    text = render(run, licence)
+    The hub's README.md, with the verdict's numbers.
+    """
+    found = find(run, runs)
+    text = render(found, licence)
     if out is not None and str(out) == "-":
         click.echo(text, nl=False)
         return
-    target = out or run.path / "README.md"
+    target = out or found.path / "README.md"
     try:
         write_atomically(target, text)
     except OSError as error:
         raise KitError(f"the card cannot be written: {error.strerror}", where=str(target)) from None
-    click.echo(f"card: {target}\nnext:  mfo push {run.name} --repo ORG/NAME --dry-run")
+    click.echo(f"card: {target}\nnext:  mfo push {found.name} --repo ORG/NAME --dry-run")
 
 
 def render(run: Run, licence: str | None, repo: str | None = None) -> str:
@@ -52,9 +92,6 @@ def render(run: Run, licence: str | None, repo: str | None = None) -> str:
     Raises:
         KitError: the run trained nothing, or has no verdict yet.
     """
-    from checks.card import model_card
-    from checks.verdict import read_verdict
-
     _trained(run)
     if not run.verdict.is_file():
         raise KitError(
@@ -68,8 +105,6 @@ def render(run: Run, licence: str | None, repo: str | None = None) -> str:
 
 def facts(run: Run, licence: str | None = None) -> Facts:
     """Gather what a card says beside the verdict."""
-    from checks.card import Facts
-
     model, train = run.recipe.table("model"), run.recipe.table("train")
     local = Path(str(model.get("base", ""))).expanduser().is_dir()
     hub = model.get("source") == "hub" and not local
@@ -133,29 +168,38 @@ def _trained(run: Run) -> None:
         )
 
 
+@click.command()
+@RUN
+@click.option("--repo", required=True, metavar="ORG/NAME", help="The repository on the hub.")
+@click.option("--private", is_flag=True, help="Make it private where it is new.")
+@click.option("--dry-run", is_flag=True, help="Print what would be uploaded; upload nothing.")
+@LICENCE
+@RUNS
 def push(
-    name: str | None, runs: Path, repo: str, *, private: bool, dry: bool, licence: str | None
+    run: str | None, repo: str, private: bool, dry_run: bool, licence: str | None, runs: Path
 ) -> None:
-    """Upload a run's weights with their card, in one commit.
+    """Upload RUN's weights and card to the hub.
 
-    Raises:
-        KitError: the weights are not whole, there is no token, or the hub refuses.
+    In one commit. The token is read from HF_TOKEN and from nowhere else; HF_ENDPOINT names another
+    hub.
     """
-    run = find(name, runs)
-    text = render(run, licence, repo)
-    files = weights(run)
+    found = find(run, runs)
+    text = render(found, licence, repo)
+    files = weights(found)
     if not REPO.match(repo):
         raise KitError(
             f"--repo takes ORG/NAME, not {repo!r}", fix="--repo my-organisation/my-model"
         )
     total = sum(path.stat().st_size for path in files)
-    click.echo(f"{'would upload' if dry else 'uploading'} to {repo}"
-               f"{' (private)' if private else ''}: {len(files)} files, {total:,} bytes, and "
-               "README.md")  # fmt: skip
-    if dry:
+    click.echo(
+        f"{'would upload' if dry_run else 'uploading'} to {repo}"
+        f"{' (private)' if private else ''}: {len(files)} files, {total:,} bytes, and "
+        "README.md"
+    )
+    if dry_run:
         for path in files:
             click.echo(f"  {path.stat().st_size:>16,}  {path.name}")
-        click.echo(f"\n{text}\nnext:  mfo push {run.name} --repo {repo}{' --private' * private}")
+        click.echo(f"\n{text}\nnext:  mfo push {found.name} --repo {repo}{' --private' * private}")
         return
     token = os.environ.get("HF_TOKEN", "").strip()
     if not token:
@@ -165,7 +209,7 @@ def push(
             cause="a token that was saved by a login is not used: what is uploaded is deliberate",
             fix="export HF_TOKEN=… with write access to the organisation",
         )
-    click.echo(f"done: {_upload(repo, files, text, token, private, run.name)}")
+    click.echo(f"done: {_upload(repo, files, text, token, private, found.name)}")
 
 
 def weights(run: Run) -> list[Path]:
@@ -192,9 +236,6 @@ def weights(run: Run) -> list[Path]:
 
 
 def _upload(repo: str, files: list[Path], text: str, token: str, private: bool, name: str) -> str:
-    import httpx
-    from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     # Given here and not left to the library: it would look for a saved token too.
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None, token=token)
@@ -219,10 +260,13 @@ def _upload(repo: str, files: list[Path], text: str, token: str, private: bool, 
         raise KitError(
             f"the hub refused: {_first_line(error)}",
             where=repo,
-            cause={401: "the token is not valid", 403: "the token may not write there",
-                   404: "no such organisation, or not visible to this token"}.get(status, ""),
+            cause={
+                401: "the token is not valid",
+                403: "the token may not write there",
+                404: "no such organisation, or not visible to this token",
+            }.get(status, ""),
             fix="try again: files that are there already are not sent twice",
-        ) from None  # fmt: skip
+        ) from None
     except (httpx.HTTPError, OfflineModeIsEnabled, OSError, ValueError) as error:
         raise KitError(
             f"the upload did not finish: {_first_line(error)}",
@@ -236,3 +280,81 @@ def _upload(repo: str, files: list[Path], text: str, token: str, private: bool, 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[RUN]...")
+@click.option("--again", is_flag=True, help="Also what was uploaded before.")
+@RUNS
+def sync(names: tuple[str, ...], again: bool, runs: Path) -> int:
+    """Upload what RUN recorded for W&B offline.
+
+    The latest run without a name. The key is read from WANDB_API_KEY or ~/.netrc; WANDB_BASE_URL
+    names another server.
+    """
+    found = [find(name, runs) for name in names or (None,)]
+    todo = [(run, folders) for run in found if (folders := records(run, again=again))]
+    if not todo:
+        click.echo("nothing to upload: no offline record that was not uploaded before")
+        return 0
+    _check()
+    for run, folders in todo:
+        click.echo(f"{run.name}: {len(folders)} records, as W&B run {tracking.run_id(run.name)}")
+        words = [
+            *WANDB,
+            "sync",
+            "--yes",
+            "--id",
+            tracking.run_id(run.name),
+            "-n",
+            "1",
+            *(["--include-synced"] if again else []),
+            *map(str, folders),
+        ]
+        # The offline mode that made these records must not keep them from leaving now.
+        env = {k: v for k, v in os.environ.items() if k != "WANDB_MODE"}
+        try:
+            code = subprocess.run(words, env=env, stdin=subprocess.DEVNULL).returncode
+        except OSError as error:
+            raise KitError(f"W&B's program does not start: {error}", fix="make setup") from None
+        left = records(run)
+        if code or left:
+            raise KitError(
+                f"W&B took {len(folders) - len(left)} of {len(folders)} records",
+                where=str(run.path / "wandb"),
+                cause=f"its program ended with {code}; what it said stands above",
+                fix=f"mfo sync {run.name}, which sends only what is missing",
+            )
+    click.echo(f"next:  mfo verify {todo[-1][0].name}")
+    return 0
+
+
+def records(run: Run, *, again: bool = False) -> list[Path]:
+    """Folders of a run's offline records that were not uploaded yet, the oldest first.
+
+    Args:
+        again: those that were uploaded before as well.
+    """
+    found = sorted((run.path / "wandb").glob("offline-run-*"))
+    return [p for p in found if list(p.glob("*.wandb")) and (again or not list(p.glob("*.synced")))]
+
+
+def _check() -> None:
+    if not tracking.has_key():
+        raise KitError(
+            "there is no key for W&B",
+            where="WANDB_API_KEY",
+            fix="export WANDB_API_KEY=…, or wandb login; then mfo sync again",
+        )
+    # W&B's program would try again for hours, silently.
+    server = urlsplit(os.environ.get("WANDB_BASE_URL") or DEFAULT_SERVER)
+    port = server.port or (80 if server.scheme == "http" else 443)
+    try:
+        socket.create_connection((server.hostname or "", port), timeout=_REACH_S).close()
+    except OSError as error:
+        raise KitError(
+            f"W&B's server cannot be reached: {error.strerror or error}",
+            where=f"{server.hostname}:{port}",
+            cause="this machine has no way out (a compute node?), or WANDB_BASE_URL is wrong",
+            fix="mfo sync on a machine with a network; a copy of the run's folder is enough",
+        ) from None

@@ -1,6 +1,6 @@
 """Before node-hours are spent: does this place hold what a run needs?
 
-Here, on the login node: the site's profile (launch.cli.site_commands), tokens, space. On the
+Here, on the login node: the site's profile (launch.plan.site_check), tokens, space. On the
 nodes, as a short job: launch.plan.node_probe on each of them, held against the profile and
 against each other.
 """

@@ -25,7 +25,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from launch.cli.recipe_commands import training_file
+from launch.cli.recipes import training_file
 from launch.run import recipe as recipes
 
 RANKS = CLUSTER.world_size

@@ -1,15 +1,18 @@
 """The command line: what a user types wrong is answered in one message, with exit code 2."""
 
+import importlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 import yaml
+from click.shell_completion import BashComplete
 
-from launch.cli.app import mfo
+from launch.cli.app import ENTRIES, mfo
 from launch.run.folder import Run
 
 PUBLISHED = """
@@ -37,7 +40,56 @@ def test_help_lists_the_commands_and_imports_no_framework() -> None:
     assert "Exit codes" in done.stdout
 
 
-@pytest.mark.parametrize("name", [*mfo.commands])
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_help_page_says_of_a_command_what_the_command_says_itself(name: str) -> None:
+    command = mfo.get_command(click.Context(mfo), name)
+    assert command is not None
+    assert command.name == name
+    assert ENTRIES[name].short_help == command.get_short_help_str(64)
+
+
+def test_no_command_is_missing_in_the_help_page() -> None:
+    for path in (Path(__file__).parents[2] / "launch" / "cli").glob("*.py"):
+        module = importlib.import_module(f"launch.cli.{path.stem}")
+        if path.stem == "app":
+            continue
+        groups = [g for g in vars(module).values() if isinstance(g, click.Group)]
+        inner = {id(c) for g in groups for c in g.commands.values()}
+        mine = {
+            c.name
+            for c in vars(module).values()
+            if isinstance(c, click.Command) and id(c) not in inner
+        }
+        assert mine <= ENTRIES.keys(), path.name
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("mfo re", ["resume", "recipes", "recipe", "report"]),
+        ("mfo recipe ", ["diff", "show"]),
+        ("mfo run smoke-ol", ["smoke-olmo-2-32b"]),
+        ("mfo plan smoke --site clariden-", ["clariden-aei"]),
+    ],
+)
+def test_a_shell_completes_commands_recipes_and_sites(words: str, offered: list[str]) -> None:
+    given = words.split(" ")
+    complete = BashComplete(mfo, {}, "mfo", "_MFO_COMPLETE")
+    found = complete.get_completions(given[1:-1], given[-1])
+    assert [item.value for item in found] == offered
+
+
+def test_a_shell_completes_a_command_without_importing_it() -> None:
+    code = (
+        "import sys; from launch.cli.app import mfo; from click.shell_completion import *\n"
+        "assert BashComplete(mfo, {}, 'mfo', '').get_completions([], 're')\n"
+        "assert not {'launch.cli.run', 'launch.cli.recipes'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ENTRIES)
 def test_every_command_explains_itself(
     name: str, call: Callable[..., tuple[int, str, str]]
 ) -> None:

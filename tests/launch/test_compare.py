@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from kit.errors import KitError
-from launch.cli.compare_commands import BARS, spark
+from launch.cli.compare import BARS, spark
 from launch.run import compare
 from launch.run.folder import Run
 
@@ -196,7 +196,7 @@ def test_a_spark_shows_what_is_no_number() -> None:
 
 
 def test_the_bound_on_the_command_line_is_the_module_s() -> None:
-    from launch.cli.words_runs import compare as command
+    from launch.cli.compare import compare as command
 
     assert {p.name: p.default for p in command.params}["bound"] == compare.BOUND
 

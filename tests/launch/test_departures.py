@@ -10,7 +10,7 @@ import pytest
 import yaml
 from real_files import real_files
 
-from launch.cli.recipe_commands import PLANNED_AT, training_file
+from launch.cli.recipes import PLANNED_AT, training_file
 from launch.inputs import departures
 from launch.inputs.departures import ABSENT, compare, flatten, published_file
 from launch.run import recipe, site

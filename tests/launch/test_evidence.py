@@ -13,7 +13,7 @@ from finished import finished_run
 from checks.archive import pack, unpack
 from checks.bundle import check_bundle, make_bundle
 from kit.errors import KitError
-from launch.cli import evidence
+from launch.cli import bundle
 from launch.run.folder import Run
 
 Call = Callable[..., tuple[int, str, str]]
@@ -119,7 +119,7 @@ def test_a_table_that_borrows_a_built_in_name_is_caught(
                                   "eval.benchmarks": ["medqa"], "published.tier": "weights"}
     )  # fmt: skip
     place = "table.toml"
-    honest = evidence.collect(run)
+    honest = bundle.collect(run)
     make_bundle(tmp_path / "honest.tar.gz", honest)
     assert "same bytes as this kit's" in check_bundle(tmp_path / "honest.tar.gz").table
 

@@ -9,7 +9,7 @@ import pytest
 
 from checks.tables import load_table
 from kit.errors import KitError
-from launch.cli.recipe_commands import training_file
+from launch.cli.recipes import training_file
 from launch.inputs import dims
 from launch.run import recipe
 from launch.run.recipe_keys import flat

@@ -16,7 +16,7 @@ from standin_files import lay_out
 
 from corpus import origins
 from corpus.store import Repo
-from launch.cli import fetch_commands
+from launch.cli import fetch as fetch_command
 from launch.inputs import comparators, wanted
 from launch.run import judged_benchmarks, recipe, site
 
@@ -96,7 +96,7 @@ def test_a_gated_comparator_is_one_error_with_what_to_do(
             why = "403 Client Error" if gated else "Name or service not known"
             raise origins.UnreachableError(f"huggingface.co: {why}")
 
-    monkeypatch.setattr(fetch_commands, "origins", lambda *_, **__: [Closed()])
+    monkeypatch.setattr(fetch_command, "origins", lambda *_, **__: [Closed()])
     code, _, err = call("fetch", world.recipe, "--only", "comparators")
     assert code == 1
     assert "org/gated (comparator) cannot be had" in err

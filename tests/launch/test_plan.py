@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from planned_shapes import FAMILY, made, setup
 
 from kit.errors import KitError
-from launch.cli import plan_command
+from launch.cli import plan as plan_command
 from launch.inputs import dims
 from launch.plan import assume as plan_assume
 from launch.plan import choices

@@ -13,7 +13,7 @@ from checks.card import _provenance
 from containers import evidence
 from containers.bring import sidecars
 from kit.errors import KitError
-from launch.cli import evidence as bundle
+from launch.cli import bundle
 from launch.run import image, recipe, site
 from launch.run.folder import PACKAGES, Run, create, open_run
 from launch.run.identity import as_json

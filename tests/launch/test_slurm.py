@@ -10,7 +10,7 @@ import pytest
 from realslurm import RealSlurm
 
 from kit.errors import KitError
-from launch.cli import slurm_commands
+from launch.cli.run import end
 from launch.run.folder import Run
 from launch.run.recipe import ROOT
 from launch.slurm import chain, jobs, pipeline, state
@@ -95,11 +95,11 @@ def test_alive_jobs_are_not_submitted_twice_and_can_be_cancelled(
     with pytest.raises(KitError, match="jobs of this run are alive") as error:
         chain.submit(run)
     assert "mfo cancel" in error.value.fix
-    assert slurm_commands.cancel(run) == 0
+    assert end(run) == 0
     assert f"cancelled job {numbers['corpus']}" in capsys.readouterr().out
     slurm.wait_for_state(numbers["corpus"], "CANCELLED")
     assert state.overview(run, state.ask([run]))["state"] == "interrupted"
-    assert slurm_commands.cancel(run) == 0
+    assert end(run) == 0
     assert "no job of this run is alive" in capsys.readouterr().out
 
 
@@ -181,7 +181,7 @@ def test_an_image_that_is_not_there_is_named_before_submission(
 def test_seeds_are_one_array_whose_elements_go_their_own_way(
     slurm: RealSlurm, slurm_run: NewRun, tmp_path: Path
 ) -> None:
-    from launch.cli.seeds import run_seeds
+    from launch.cli.run import run_seeds
 
     # The second seed's job fails until the test allows it; the others must not care.
     fails = f'[ "$SLURM_ARRAY_TASK_ID" != 1 ] || [ -e {tmp_path}/mended ] || exit 7'

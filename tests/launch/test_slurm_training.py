@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from realslurm import RealSlurm
 
-from launch.cli.slurm_commands import shaped
-from launch.cli.watch_commands import rank_log
+from launch.cli.options import shaped
+from launch.cli.watch import rank_log
 from launch.files import read_jsonl
 from launch.run import recipe, site
 from launch.run.folder import Run, create

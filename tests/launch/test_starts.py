@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from stacks import serve_python, the_lock_s
 from test_family import CCE, CLUSTER, PAPER, WRAPPED
 
-from launch.cli.recipe_commands import training_file
+from launch.cli.recipes import training_file
 from launch.inputs import dims
 from launch.run import recipe, site
 from launch.run.recipe import ROOT

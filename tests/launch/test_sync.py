@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.cli import sync
+from launch.cli import publish
 from launch.run import tracking
 from launch.run.folder import Run
 
@@ -35,7 +35,7 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> Path:
     (tmp_path / "wandb.py").write_text(STAND_IN)
-    monkeypatch.setattr(sync, "WANDB", (sys.executable, str(tmp_path / "wandb.py")))
+    monkeypatch.setattr(publish, "WANDB", (sys.executable, str(tmp_path / "wandb.py")))
     monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", server)

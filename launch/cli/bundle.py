@@ -1,4 +1,4 @@
-"""What of a run folder goes into a bundle (`mfo bundle`), and what the check prints."""
+"""`mfo bundle` and `mfo check-bundle`: a run's evidence in one file."""
 
 from __future__ import annotations
 
@@ -6,42 +6,67 @@ import json
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
+from checks import bundle as bundles
+from checks.redact import Redactor
+from checks.tables import table_path
+from checks.terminal import print_verdict, printable
 from kit.errors import KitError
 from kit.printing import emit
+from launch.cli.options import JSON, RUN, RUNS
 from launch.run import image
-from launch.run.folder import find, kit_state, versions
-
-if TYPE_CHECKING:
-    from launch.run.folder import Run
+from launch.run.folder import Run, find, kit_state, versions
+from launch.stages import judge
 
 #: Files of a run that show how it went; each may be missing. Pickles, checkpoints, weights and
 #: the corpus are never packed.
-WITH = ("corpus/summary.json", "train/axolotl.yaml", "train/progress.jsonl",
-        "train/attempts.jsonl", "evaluate/summary.json")  # fmt: skip
+WITH = (
+    "corpus/summary.json",
+    "train/axolotl.yaml",
+    "train/progress.jsonl",
+    "train/attempts.jsonl",
+    "evaluate/summary.json",
+)
 OF_STAGE = ("inputs.json", "outputs.json")
 LONGEST_LOG = 2**22  # 4 MiB: of a longer log its beginning and its end
 
 
-def bundle(name: str | None, runs: Path, out: Path | None, as_json: bool) -> int:
-    """Pack a run's evidence into one file."""
-    from checks.bundle import make_bundle
-    from checks.redact import Redactor
+@click.command()
+@RUN
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file; RUN.tar.gz here without it.",
+)
+@RUNS
+@JSON
+def bundle(run: str | None, out: Path | None, runs: Path, as_json: bool) -> int:
+    """Pack RUN's evidence into one file.
 
-    run = find(name, runs)
-    if not run.verdict.is_file():
+    Verdict, items, recipe, logs and versions. Secrets are cut out. No weights and no corpus, but
+    questions and responses: mind their licence.
+    """
+    found = find(run, runs)
+    if not found.verdict.is_file():
         raise KitError(
-            f"{run.name} has no verdict yet", where=str(run.path), fix=f"mfo resume {run.name}"
+            f"{found.name} has no verdict yet",
+            where=str(found.path),
+            fix=f"mfo resume {found.name}",
         )
     redact = Redactor()
-    members = {place: redact(data) for place, data in collect(run).items()}
-    target = out or Path(f"{run.name}.tar.gz")
-    digest = make_bundle(target, members, redact.count)
-    said = {"bundle": str(target), "sha256": digest, "bytes": target.stat().st_size,
-            "files": len(members), "redacted": redact.count}  # fmt: skip
+    members = {place: redact(data) for place, data in collect(found).items()}
+    target = out or Path(f"{found.name}.tar.gz")
+    digest = bundles.make_bundle(target, members, redact.count)
+    said = {
+        "bundle": str(target),
+        "sha256": digest,
+        "bytes": target.stat().st_size,
+        "files": len(members),
+        "redacted": redact.count,
+    }
     if as_json:
         emit(said)
         return 0
@@ -53,9 +78,6 @@ def bundle(name: str | None, runs: Path, out: Path | None, as_json: bool) -> int
 
 def collect(run: Run) -> dict[str, bytes]:
     """Give the members of a run's bundle: name -> content, secrets still in it."""
-    from checks.tables import table_path
-    from launch.stages import judge
-
     case = judge.case(run)
     members = {
         "run.toml": _read(run.path / "run.toml"),
@@ -120,20 +142,28 @@ def _packages() -> str:
     return "".join(f"{name}=={version}\n" for name, version in sorted(found.items()) if name)
 
 
-def check(file: Path, as_json: bool) -> int:
-    """Check a bundle: 0 its verdict follows from its items, 1 it does not; damaged is an error."""
-    from checks.bundle import check_bundle
-    from checks.terminal import print_verdict, printable
+@click.command("check-bundle")
+@click.argument("file", type=click.Path(path_type=Path))
+@JSON
+def check_bundle(file: Path, as_json: bool) -> int:
+    """Verify a bundle, and derive its verdict again.
 
-    checked = check_bundle(file)
+    Exits 0 if the verdict inside follows from the items, 1 if it does not, 2 if it is damaged.
+    """
+    checked = bundles.check_bundle(file)
     agree = not checked.differences
     if as_json:
-        emit({
-            "agrees": agree, "differences": list(checked.differences), "sha256": checked.sha256,
-            "files": checked.members, "table": checked.table, "verdict": checked.verdict,
-        })  # fmt: skip
+        emit(
+            {
+                "agrees": agree,
+                "differences": list(checked.differences),
+                "sha256": checked.sha256,
+                "files": checked.members,
+                "table": checked.table,
+                "verdict": checked.verdict,
+            }
+        )
         return 0 if agree else 1
-    from rich.console import Console
 
     click.echo(f"{file}: {checked.members} files, every sha256 holds")
     click.echo(f"sha256: {checked.sha256}")
@@ -148,7 +178,9 @@ def check(file: Path, as_json: bool) -> int:
         click.secho("The verdict follows from the items.", fg="green")
     else:
         click.secho("The verdict inside does NOT follow from the items.", fg="red")
-    click.echo("That the items are honest only a new evaluation can show: mfo verify WEIGHTS "
-               "--recipe RECIPE")  # fmt: skip
+    click.echo(
+        "That the items are honest only a new evaluation can show: mfo verify WEIGHTS "
+        "--recipe RECIPE"
+    )
     sys.stdout.flush()
     return 0 if agree else 1

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import shlex
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from checks.report.scaling import STYLE, scaling
 from kit.errors import KitError
 from kit.printing import emit
-
-if TYPE_CHECKING:
-    from launch.plan.assume import Range
-    from launch.plan.fit import Plan, Shape
+from launch.cli.options import JSON, RUNS, SET, complete_recipes, complete_sites, load_with, shaped
+from launch.files import write_text
+from launch.plan import fit as planner
+from launch.plan.assume import Range, assumed
+from launch.plan.duration import recomputed
+from launch.plan.fit import MOST_GPUS, NO, YES, Plan, Shape, ways_out
+from launch.plan.memory import GIB
+from launch.run import site as sites
 
 #: What each part of a rank's memory is.
 ABOUT = {
@@ -33,23 +38,43 @@ ABOUT = {
 }
 
 
+@click.command()
+@click.argument("recipe", shell_complete=complete_recipes)
+@click.option(
+    "--site",
+    default="clariden",
+    show_default=True,
+    shell_complete=complete_sites,
+    help="Where it would run.",
+)
+@click.option("--nodes", type=click.IntRange(min=1), help="Nodes of the training stage.")
+@SET
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write a page (.html) or the scaling curve alone (.svg).",
+)
+@RUNS
+@JSON
 def plan(
-    name: str, site_name: str, settings: tuple[str, ...], *, nodes: int | None, runs: Path,
-    out: Path | None, as_json: bool,
-) -> None:  # fmt: skip
-    """Print the plan of a recipe at a site, and write its page or figure.
+    recipe: str,
+    site: str,
+    nodes: int | None,
+    settings: tuple[str, ...],
+    out: Path | None,
+    runs: Path,
+    as_json: bool,
+) -> None:
+    """Say whether RECIPE fits, how long it takes and what it costs.
 
-    Raises:
-        KitError: see launch.plan.fit.make; or `out` is neither .html nor .svg.
+    In ranges, from arithmetic; what is assumed and why: docs/planning.md. Nothing is submitted.
+
+    \b
+    mfo plan gemma-3-27b --site clariden
+    mfo plan olmo-2-32b --site jupiter --nodes 16 --out plan.html
     """
-    from launch.cli.slurm_commands import shaped
-    from launch.files import write_text
-    from launch.plan import fit as planner
-    from launch.run import recipe as recipes
-    from launch.run import site as sites
-
-    recipe = recipes.with_settings(recipes.load(name), map(recipes.parse_setting, settings))
-    made = planner.make(recipe, shaped(sites.load(site_name), nodes), runs)
+    made = planner.make(load_with(recipe, settings), shaped(sites.load(site), nodes), runs)
     text = render(made)
     if out:
         try:
@@ -75,29 +100,52 @@ def render(made: Plan) -> str:
         f"{made.chosen.ranks} GPUs = {made.batch} packed sequences a step",
     ]
     return "\n".join(
-        [*head, "", *_answers(made), "", *_memory(made), "", *_time(made), "", *_shapes(made), "",
-         *_next(made)]
-    )  # fmt: skip
+        [
+            *head,
+            "",
+            *_answers(made),
+            "",
+            *_memory(made),
+            "",
+            *_time(made),
+            "",
+            *_shapes(made),
+            "",
+            *_next(made),
+        ]
+    )
 
 
 def _answers(made: Plan) -> list[str]:
-    from launch.plan.fit import NO, YES, ways_out
 
     one = made.chosen
     verdict = {"yes": "yes", "tight": "tight", "no": "NO"}[one.fits]
     lines = [
-        ("fits", f"{verdict}: {span(one.memory.gib)} GiB of {made.place.memory_gib:g} on each GPU, "
-         f"at its peak {_moment(one)}"),
-        ("takes", f"{span(one.time.hours)} hours: {span(made.steps.steps)} steps of "
-         f"{span(one.time.step_s)} s"),
-        ("costs", f"{span(one.time.gpu_hours)} GPU-hours, {span(one.time.kwh)} kWh, " + (
-            f"{span(one.time.cost)} {made.place.currency}" if one.time.cost
-            else "price not known (hardware.price in the site's profile)")),
+        (
+            "fits",
+            f"{verdict}: {span(one.memory.gib)} GiB of {made.place.memory_gib:g} on each GPU, "
+            f"at its peak {_moment(one)}",
+        ),
+        (
+            "takes",
+            f"{span(one.time.hours)} hours: {span(made.steps.steps)} steps of "
+            f"{span(one.time.step_s)} s",
+        ),
+        (
+            "costs",
+            f"{span(one.time.gpu_hours)} GPU-hours, {span(one.time.kwh)} kWh, "
+            + (
+                f"{span(one.time.cost)} {made.place.currency}"
+                if one.time.cost
+                else "price not known (hardware.price in the site's profile)"
+            ),
+        ),
         ("queue", _queue(made)),
-    ]  # fmt: skip
+    ]
     if reported := made.recipe.table("published").get("gpu_hours"):
-        lines.append(("known", f"{reported:g} GPU-hours were reported for the published run, "
-                      "on 32 GPUs"))  # fmt: skip
+        lines.append(
+            ("known", f"{reported:g} GPU-hours were reported for the published run, on 32 GPUs")
+        )
     if one.fits != YES:
         ways = ways_out(made) or ["no shape here: a larger GPU, or fewer tokens a sequence"]
         word = "instead" if one.fits == NO else "safer"
@@ -106,8 +154,6 @@ def _answers(made: Plan) -> list[str]:
 
 
 def _queue(made: Plan) -> str:
-    from launch.plan.assume import Range
-    from launch.plan.fit import NO
 
     jobs, limit = made.chosen.jobs, f"{made.limit_h:g} h"
     if jobs.high <= 1:
@@ -120,15 +166,16 @@ def _queue(made: Plan) -> str:
 
 def _moment(one: Shape) -> str:
     return {
-        "gather": "while embeddings and head are gathered", "loss": "in the loss",
+        "gather": "while embeddings and head are gathered",
+        "loss": "in the loss",
         "layer": "in a layer's backward pass",
-        "last layer": "at the end of the backward pass", "reduce": "while gradients are scattered",
+        "last layer": "at the end of the backward pass",
+        "reduce": "while gradients are scattered",
         "update": "in the optimiser's step",
-    }[one.memory.moment]  # fmt: skip
+    }[one.memory.moment]
 
 
 def _memory(made: Plan) -> list[str]:
-    from launch.plan.memory import GIB
 
     one, dims = made.chosen, made.dims
     setup = one.setup
@@ -140,15 +187,21 @@ def _memory(made: Plan) -> list[str]:
         else "of the layer at work, and of what is in no layer"
     )
     words = {
-        "parameters": f"{dims.parameters / 1e9:.1f}B", "ranks": one.ranks,
-        "stored": dtype[setup.stored] + (
-            ", no fp32 master copy" if setup.stored == 2 and setup.sharding == "fsdp2" else ""),
+        "parameters": f"{dims.parameters / 1e9:.1f}B",
+        "ranks": one.ranks,
+        "stored": dtype[setup.stored]
+        + (", no fp32 master copy" if setup.stored == 2 and setup.sharding == "fsdp2" else ""),
         "moments": "fp32" if setup.sharding == "zero3" else dtype[setup.stored],
-        "gradients": whole, "tower": ", vision tower" if dims.vision else "",
-        "tokens": setup.tokens, "vocabulary": dims.vocabulary,
-        "copies": {"plain": "the logits three times in float32", "chunked": "the logits in chunks",
-                   "fused": "never all logits at once"}[setup.loss],
-    }  # fmt: skip
+        "gradients": whole,
+        "tower": ", vision tower" if dims.vision else "",
+        "tokens": setup.tokens,
+        "vocabulary": dims.vocabulary,
+        "copies": {
+            "plain": "the logits three times in float32",
+            "chunked": "the logits in chunks",
+            "fused": "never all logits at once",
+        }[setup.loss],
+    }
     lines = [
         f"  {size / GIB:6.1f}  {part:<28}{ABOUT[part].format(**words)}"
         for part, size in one.memory.parts.items()
@@ -160,51 +213,65 @@ def _memory(made: Plan) -> list[str]:
 
 
 def _time(made: Plan) -> list[str]:
-    from launch.plan.assume import assumed
 
     one, size, use = made.chosen, made.corpus, assumed("time.utilisation")
-    hidden = "hidden behind computing at best" if one.time.bound == "computing" else (
-        "the network is what the step waits for")  # fmt: skip
+    hidden = (
+        "hidden behind computing at best"
+        if one.time.bound == "computing"
+        else ("the network is what the step waits for")
+    )
     known = "" if made.checkpoint.known else ", a guess: hardware.storage_gbps is not known"
     tokens = f"{span(size.tokens.times(1e-6))}M tokens"
     lines = [
-        ("corpus", f"{tokens} in {size.rows:,} rows ({size.source}); {span(made.steps.sequences)} "
-         f"packed sequences of {one.setup.length:,}"
-         + ("; max_steps ends it sooner" if made.steps.capped else "")),
-        ("compute", f"{span(one.time.compute_s)} s a step, at {use.low:.0%} to {use.high:.0%} of "
-         f"{made.place.tflops:g} TFLOP/s"
-         + _again(made)),
+        (
+            "corpus",
+            f"{tokens} in {size.rows:,} rows ({size.source}); {span(made.steps.sequences)} "
+            f"packed sequences of {one.setup.length:,}"
+            + ("; max_steps ends it sooner" if made.steps.capped else ""),
+        ),
+        (
+            "compute",
+            f"{span(one.time.compute_s)} s a step, at {use.low:.0%} to {use.high:.0%} of "
+            f"{made.place.tflops:g} TFLOP/s" + _again(made),
+        ),
         ("network", f"{span(one.time.network_s)} s a step, {hidden}"),
-        ("storage", f"a checkpoint has {made.checkpoint.gb:,.0f} GB and takes "
-         f"{span(made.checkpoint.seconds)} s to write{known}"),
-    ]  # fmt: skip
+        (
+            "storage",
+            f"a checkpoint has {made.checkpoint.gb:,.0f} GB and takes "
+            f"{span(made.checkpoint.seconds)} s to write{known}",
+        ),
+    ]
     return ["why", *(f"  {word:<8}{text}" for word, text in lines)]
 
 
 def _again(made: Plan) -> str:
     """Say how often the forward pass is computed again, and what to do about it."""
-    from launch.plan.duration import recomputed
-
     times = recomputed(made.dims, made.chosen.setup)
     if not times:
         return ""
     if times == 1:
         return ", the recomputed forward pass included"
-    return (f",\n{'':<10}the forward pass recomputed {times:.1f} times included "
-            f"(once: +checkpoint-once)")  # fmt: skip
+    return (
+        f",\n{'':<10}the forward pass recomputed {times:.1f} times included "
+        f"(once: +checkpoint-once)"
+    )
 
 
 def _shapes(made: Plan) -> list[str]:
-    from launch.plan.fit import MOST_GPUS, NO, YES
 
     first = next((s for s in made.others if s.fits != NO), made.others[0])
-    lines = [f"  {'nodes':>5} {'GPUs':>5}  {'batch':>7}  {'GiB a GPU':>11}  {'hours':>12}  "
-             f"{'GPU-hours':>11}  {'use':>4}"]  # fmt: skip
+    lines = [
+        f"  {'nodes':>5} {'GPUs':>5}  {'batch':>7}  {'GiB a GPU':>11}  {'hours':>12}  "
+        f"{'GPU-hours':>11}  {'use':>4}"
+    ]
     for one in made.others:
         use = first.time.gpu_hours.middle / one.time.gpu_hours.middle
         mark = {NO: "does not fit", YES: "", "tight": "tight"}[one.fits]
-        notes = [mark, "this plan" if one.nodes == made.chosen.nodes else "",
-                 "pays up to here" if one is made.pays else ""]  # fmt: skip
+        notes = [
+            mark,
+            "this plan" if one.nodes == made.chosen.nodes else "",
+            "pays up to here" if one is made.pays else "",
+        ]
         lines.append(
             f"  {one.nodes:>5} {one.ranks:>5}  "
             f"{f'{one.setup.micro} x {one.setup.accumulation}':>7}  {span(one.memory.gib):>11}  "
@@ -217,12 +284,14 @@ def _shapes(made: Plan) -> list[str]:
         f"sequences, and {made.most_ranks} GPUs have one each;\n{'':14}more would need another "
         "global batch, which is another training"
     )
-    return ["shapes (batch: micro batch x accumulation; use: GPU-hours of the smallest that fits / "
-            "its own)", *lines]  # fmt: skip
+    return [
+        "shapes (batch: micro batch x accumulation; use: GPU-hours of the smallest that fits / "
+        "its own)",
+        *lines,
+    ]
 
 
 def _next(made: Plan) -> list[str]:
-    from launch.plan.fit import NO
 
     one, own = made.chosen, int(made.recipe.table("train")["micro_batch_size"])
     if one.fits == NO and made.smallest:
@@ -256,14 +325,13 @@ def figure(made: Plan, out: Path) -> str:
         KitError: the file's name does not end in .svg or .html.
     """
     if out.suffix != ".svg":
-        raise KitError("--out takes a name that ends in .html (page) or .svg (figure)",
-                       where=str(out))  # fmt: skip
+        raise KitError(
+            "--out takes a name that ends in .html (page) or .svg (figure)", where=str(out)
+        )
     return _curve(made, alone=True)
 
 
 def _curve(made: Plan, *, alone: bool) -> str:
-    from checks.report.scaling import scaling
-    from launch.plan.fit import MOST_GPUS, NO
 
     points = [
         {"gpus": s.ranks, "low": s.time.hours.low, "high": s.time.hours.high, "fits": s.fits != NO}
@@ -274,10 +342,6 @@ def _curve(made: Plan, *, alone: bool) -> str:
 
 def page(made: Plan, text: str) -> str:
     """Give the plan as one page without network: the figure and the terminal's text."""
-    from html import escape
-
-    from checks.report.scaling import STYLE
-
     title = escape(f"Plan: {made.recipe.name} on {made.site.name}")
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'

@@ -5,36 +5,59 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from checks.items import write_atomically
+from checks.report.curves import figures, page
+from checks.report.lines import standalone
 from kit.errors import KitError
 from kit.printing import emit
+from launch.cli.options import JSON, RUNS, complete_runs
 from launch.run import compare as curves
-
-if TYPE_CHECKING:
-    from launch.run.compare import Comparison
-    from launch.run.folder import Run
+from launch.run.compare import Comparison
+from launch.run.folder import Run, find
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDE = 60  # characters of a sparkline
 ROWS = 14  # steps in the terminal's table
 
 
-def compare(
-    name: str, other: str, runs: Path, *, bound: float, out: Path | None, as_json: bool
-) -> int:
-    """Compare two runs; gives 0 within the bound, 1 where they part."""
-    from launch.run.folder import find
+@click.command()
+@click.argument("one", metavar="RUN", shell_complete=complete_runs)
+@click.argument("other", metavar="RUN", shell_complete=complete_runs)
+@click.option(
+    "--bound",
+    type=click.FloatRange(min=0),
+    default=0.01,
+    show_default=True,
+    help="Difference of the loss, in nats a token, beyond which they part.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the page (.html) or the figure (.svg) here.",
+)
+@RUNS
+@JSON
+def compare(one: str, other: str, bound: float, out: Path | None, runs: Path, as_json: bool) -> int:
+    """Compare two runs' losses, step by step.
 
-    return show(find(name, runs), find(other, runs), bound=bound, out=out, as_json=as_json)
+    Says where they part, to the last digit and beyond the bound, and what is frozen differently
+    in them. Exits 1 if they part beyond the bound.
+    """
+    return show(find(one, runs), find(other, runs), bound=bound, out=out, as_json=as_json)
 
 
 def show(
-    one: Run, other: Run, *, bound: float = curves.BOUND, out: Path | None = None,
+    one: Run,
+    other: Run,
+    *,
+    bound: float = curves.BOUND,
+    out: Path | None = None,
     as_json: bool = False,
-) -> int:  # fmt: skip
+) -> int:
     """Print how two runs compare and write the page; gives the exit code.
 
     Raises:
@@ -52,34 +75,40 @@ def show(
     else:
         _print(found, differ)
         click.echo(f"page:  {target}")
-        click.echo(f"next:  mfo recipe diff {one.recipe.name} {other.recipe.name}"
-                   if one.recipe.name != other.recipe.name else
-                   f"next:  mfo verify {one.name} {other.name}")  # fmt: skip
+        click.echo(
+            f"next:  mfo recipe diff {one.recipe.name} {other.recipe.name}"
+            if one.recipe.name != other.recipe.name
+            else f"next:  mfo verify {one.name} {other.name}"
+        )
     return 0 if found.parted is None else 1
 
 
 def _write(found: Comparison, differ: dict[str, tuple[Any, Any]], target: Path) -> Path:
-    from checks.items import write_atomically
-    from checks.report.curves import figures, page
-    from checks.report.lines import standalone
 
     columns = {found.one.name: _losses(found, 0), found.other.name: _losses(found, 1)}
     drawn = figures(columns, found.bound, found.parted)
     if target.suffix == ".svg":
         text = standalone(drawn["loss"]["wide"])
     else:
-        text = page(drawn, names=(found.one.name, found.other.name), headline=found.headline(),
-                    parted=found.parted is not None, notes=found.notes, differ=differ,
-                    steps=[(s, *found.loss(s)) for s in found.shared],
-                    facts=_facts(found))  # fmt: skip
+        text = page(
+            drawn,
+            names=(found.one.name, found.other.name),
+            headline=found.headline(),
+            parted=found.parted is not None,
+            notes=found.notes,
+            differ=differ,
+            steps=[(s, *found.loss(s)) for s in found.shared],
+            facts=_facts(found),
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, text)
     except OSError as error:
         raise KitError(
-            f"the page cannot be written: {error.strerror}", where=str(target),
+            f"the page cannot be written: {error.strerror}",
+            where=str(target),
             fix="--out FILE.html (or .svg) in a folder that you can write to",
-        ) from None  # fmt: skip
+        ) from None
     return target
 
 
@@ -92,8 +121,10 @@ def _facts(found: Comparison) -> list[str]:
     out = [f"bound: {found.bound:g} nats a token (--bound)"]
     if found.one.step_s and found.other.step_s:
         one, other = found.one.step_s, found.other.step_s
-        out.append(f"pace: {one:.3g} and {other:.3g} s a step, {one / other:.2f} to 1 (medians, on "
-                   "whatever else the machines did)")  # fmt: skip
+        out.append(
+            f"pace: {one:.3g} and {other:.3g} s a step, {one / other:.2f} to 1 (medians, on "
+            "whatever else the machines did)"
+        )
     return out
 
 
@@ -114,8 +145,11 @@ def _print(found: Comparison, differ: dict[str, tuple[Any, Any]]) -> None:
     click.echo(f"{'step':>8}{'loss A':>14}{'loss B':>14}{'A-B':>12}")
     for step in chosen(found):
         a, b = found.loss(step)
-        said = " <- beyond the bound" if step == found.parted else (
-            " <- first digit apart" if step == found.first.get("loss") else "")  # fmt: skip
+        said = (
+            " <- beyond the bound"
+            if step == found.parted
+            else (" <- first digit apart" if step == found.first.get("loss") else "")
+        )
         click.echo(f"{step:>8}{a:>14.6f}{b:>14.6f}{a - b:>12.2g}{said}")
     click.echo(f"\n{found.headline()}")
     for line in (*_facts(found), *found.notes):

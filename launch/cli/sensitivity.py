@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from checks.items import Item, write_atomically
+from checks.report.sensitivity import compared, markdown, show, show_compared
+from checks.sensitivity import ask, compare, sensitivity
+from checks.tables import Table, load_table
 from kit.errors import KitError, nearest
 from kit.printing import emit
 from launch.files import read_json, written
-
-if TYPE_CHECKING:
-    from checks.items import Item
-    from checks.tables import Table
-    from launch.run.folder import Run
+from launch.run.folder import Run
+from launch.stages import judge
+from scoring import kinds, mcq
 
 Groups = Mapping[str, Sequence["Item"]]
 
 
 def of_runs(runs: Sequence[Run], as_json: bool, given: Mapping[str, Any]) -> int:
     """Print the sensitivity of one run, or compare two runs that differ in their protocol."""
-    from checks.tables import load_table
-    from launch.stages import judge
-
     if len(runs) > 2:
         raise KitError("--sensitivity takes one run, or two to compare")
     first = runs[0]
@@ -76,10 +76,6 @@ def known(items: Groups, folder: Path) -> dict[str, list[Item]]:
     Raises:
         KitError: an id that the benchmark has not, or another right answer.
     """
-    import dataclasses
-
-    from scoring import kinds, mcq
-
     files = kinds.find_benchmarks(folder)
     out: dict[str, list[Item]] = {}
     for name, group in items.items():
@@ -153,8 +149,6 @@ def _show(
     as_json: bool,
     given: Mapping[str, Any],
 ) -> int:
-    from checks.report.sensitivity import markdown, show
-    from checks.sensitivity import ask, sensitivity
 
     found = sensitivity(items, table, model)
     ask(found)
@@ -179,8 +173,6 @@ def _compare(
     as_json: bool,
     given: Mapping[str, Any],
 ) -> int:
-    from checks.report.sensitivity import compared, show_compared
-    from checks.sensitivity import compare
 
     found = compare(sides[0], sides[1], table)
     if as_json:
@@ -195,7 +187,6 @@ def _compare(
 
 
 def _write(given: Mapping[str, Any], text: Any, as_json: bool) -> None:
-    from checks.items import write_atomically
 
     if given["markdown"]:
         written(lambda: write_atomically(given["markdown"], text()), given["markdown"])

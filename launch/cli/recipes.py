@@ -3,26 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import tomli_w
 
 from kit.errors import KitError
 from kit.printing import emit
-from launch.inputs import dims
-from launch.run import recipe as recipes
-from launch.run.recipe import RECIPES, Recipe
+from launch.cli.options import JSON, SET, complete_recipes, complete_sites, load_with
+from launch.inputs import base_model as base_models
+from launch.inputs import departures, dims
+from launch.plan import fit as plan
+from launch.plan.assume import Range
+from launch.run import site as sites
+from launch.run import stacks
+from launch.run.recipe import (
+    RECIPES,
+    Recipe,
+    fitting_variants,
+    known_recipes,
+    load,
+    read_toml,
+)
 from launch.run.recipe_keys import flat
-
-if TYPE_CHECKING:
-    from launch.plan.assume import Range
+from launch.stages.train import axolotl_config, to_yaml
 
 _ABSENT = object()
-
-
 #: Where the list's costs are planned: the published run's own cluster and number of GPUs.
 PLANNED_AT = "clariden"
+
+
+@click.command()
+@JSON
+def recipes(as_json: bool) -> None:
+    """List the recipes.
+
+    With the size of the model, the cost of its training, and the status.
+    """
+    found = [entry(load(name)) for name in known_recipes()]
+    found.sort(key=lambda e: (not e["gpus"], -e["parameters"], e["name"]))
+    if as_json:
+        emit(found)
+        return
+    click.echo(
+        f"{'recipe':<19}{'size':>7}  {'sharding':<17}{'GPU-hours':<11}{'reported':>9}  status"
+    )
+    for one in found:
+        click.echo(
+            f"{one['name']:<19}{_size(one['parameters']):>7}  {one['sharding']:<17}"
+            f"{_cost(one)}  {one['status']}"
+        )
+    click.echo(
+        f"\nGPU-hours: planned for training as published, on the GPUs of {PLANNED_AT}; reported: "
+        "by a third\nparty; a recipe without GPUs runs on two cores, in minutes"
+    )
+    click.echo(
+        "next:  mfo plan NAME, mfo recipe show NAME, mfo recipe diff A B, mfo run NAME --dry-run"
+    )
 
 
 def entry(recipe: Recipe) -> dict[str, Any]:
@@ -37,18 +76,13 @@ def entry(recipe: Recipe) -> dict[str, Any]:
         "gpus": recipe.table("shape")["gpus"],
         "planned_gpu_hours": [planned.low, planned.high] if planned else None,
         "reported_gpu_hours": published.get("gpu_hours"),
-        "variants": list(recipes.fitting_variants(recipe)),
+        "variants": list(fitting_variants(recipe)),
         "status": recipe.data.get("status", ""),
     }
 
 
 def planned_gpu_hours(recipe: Recipe) -> Range | None:
     """Give the GPU-hours of a recipe on its published number of GPUs; None where not planned."""
-    from dataclasses import replace
-
-    from launch.plan import fit as plan
-    from launch.run import site as sites
-
     gpus = int(recipe.table("shape")["gpus"])
     if not gpus:
         return None
@@ -58,28 +92,6 @@ def planned_gpu_hours(recipe: Recipe) -> Range | None:
         return plan.make(recipe, replace(place, nodes=nodes)).chosen.time.gpu_hours
     except KitError:  # a recipe of the user's own that cannot be planned is still listed
         return None
-
-
-def list_all(as_json: bool) -> None:
-    """Print the recipes, the full-size ones first, by size."""
-    found = [entry(recipes.load(name)) for name in recipes.known_recipes()]
-    found.sort(key=lambda e: (not e["gpus"], -e["parameters"], e["name"]))
-    if as_json:
-        emit(found)
-        return
-    click.echo(
-        f"{'recipe':<19}{'size':>7}  {'sharding':<17}{'GPU-hours':<11}{'reported':>9}  status"
-    )
-    for one in found:
-        click.echo(f"{one['name']:<19}{_size(one['parameters']):>7}  {one['sharding']:<17}"
-                   f"{_cost(one)}  {one['status']}")  # fmt: skip
-    click.echo(
-        f"\nGPU-hours: planned for training as published, on the GPUs of {PLANNED_AT}; reported: "
-        "by a third\nparty; a recipe without GPUs runs on two cores, in minutes"
-    )
-    click.echo(
-        "next:  mfo plan NAME, mfo recipe show NAME, mfo recipe diff A B, mfo run NAME --dry-run"
-    )
 
 
 def _size(parameters: int) -> str:
@@ -94,78 +106,143 @@ def _cost(one: Mapping[str, Any]) -> str:
     return f"{words:<11}{'' if reported is None else f'{reported:.0f}':>9}"
 
 
-def show(
-    name: str, site_name: str, settings: tuple[str, ...], *, axolotl: bool, as_json: bool
+@click.group()
+def recipe() -> None:
+    """Show a recipe in full, or how two differ."""
+
+
+@recipe.command("show")
+@click.argument("name", shell_complete=complete_recipes)
+@click.option("--axolotl", is_flag=True, help="Only the file that Axolotl reads, whole.")
+@click.option(
+    "--site",
+    default="clariden",
+    show_default=True,
+    help="Whose shape decides the accumulation in that file.",
+)
+@SET
+@JSON
+def recipe_show(
+    name: str, axolotl: bool, site: str, settings: tuple[str, ...], as_json: bool
 ) -> None:
-    """Print a resolved recipe, or the training file that a run of it would use.
-
-    Raises:
-        KitError: the site cannot keep the global batch.
-    """
-    import tomli_w
-
-    from launch.run import stacks
-
-    recipe = recipes.with_settings(recipes.load(name), map(recipes.parse_setting, settings))
+    """Print recipe NAME (or NAME+VARIANT) as it is resolved, and its variants."""
+    one = load_with(name, settings)
     if axolotl:
-        config = training_file(recipe, site_name)
+        config = training_file(one, site)
         if as_json:
             emit(config)
             return
-        from launch.stages.train import to_yaml
 
         click.echo(to_yaml(config), nl=False)
         return
-    variants = {v: about(file) for v, file in recipes.fitting_variants(recipe).items()}
+    variants = {v: about(file) for v, file in fitting_variants(one).items()}
     if as_json:
-        known = stacks.load() if stacks.describe(recipe) else {}
-        emit({"name": recipe.name, "lineage": recipe.lineage, "variants": variants,
-              "stacks": known, **recipe.data})  # fmt: skip
+        known = stacks.load() if stacks.describe(one) else {}
+        emit(
+            {
+                "name": one.name,
+                "lineage": one.lineage,
+                "variants": variants,
+                "stacks": known,
+                **one.data,
+            }
+        )
         return
-    click.echo(f"# {recipe.name}: {' on top of '.join(reversed(recipe.lineage))}")
-    click.echo(tomli_w.dumps(readable(recipe.data)))
+    click.echo(f"# {one.name}: {' on top of '.join(reversed(one.lineage))}")
+    click.echo(tomli_w.dumps(readable(one.data)))
     for variant, said in variants.items():
-        click.echo(f"# {recipe.name}+{variant:<16} {said}")
-    for line in stacks.describe(recipe):
+        click.echo(f"# {one.name}+{variant:<16} {said}")
+    for line in stacks.describe(one):
         click.echo(f"# {line}")
-    click.echo(f"# next: mfo recipe show {recipe.name} --axolotl, mfo run {recipe.name} --dry-run")
+    click.echo(f"# next: mfo recipe show {one.name} --axolotl, mfo run {one.name} --dry-run")
 
 
 def about(file: Path) -> str:
     """Give what a variant's file says of itself."""
-    return str(recipes.read_toml(file, f"variant {file.stem}").get("about", ""))
+    return str(read_toml(file, f"variant {file.stem}").get("about", ""))
 
 
 def readable(data: Mapping[str, Any]) -> dict[str, Any]:
     """Give a recipe's tables with paths below recipes/ written short."""
     root = f"{RECIPES}/"
     return {
-        key: readable(value) if isinstance(value, Mapping)
-        else value.replace(root, "recipes/") if isinstance(value, str) else value
+        key: readable(value)
+        if isinstance(value, Mapping)
+        else value.replace(root, "recipes/")
+        if isinstance(value, str)
+        else value
         for key, value in data.items()
-    }  # fmt: skip
+    }
 
 
 def training_file(recipe: Recipe, site_name: str) -> dict[str, Any]:
     """Give the Axolotl configuration of a run at a site; a recipe without GPUs runs here."""
-    from launch.inputs import base_model as fetch
-    from launch.run import site as sites
-    from launch.stages.train import axolotl_config
-
     place = sites.load(site_name if recipe.table("shape")["gpus"] else "laptop")
     return axolotl_config(
-        recipe, place, base=str(fetch.base_model_path(recipe, place)),
-        train_file=Path("RUN/corpus/train.jsonl"), folder=Path("RUN/train"), name="RUN",
-    )  # fmt: skip
+        recipe,
+        place,
+        base=str(base_models.base_model_path(recipe, place)),
+        train_file=Path("RUN/corpus/train.jsonl"),
+        folder=Path("RUN/train"),
+        name="RUN",
+    )
 
 
-def diff(one: str, other: str, as_json: bool) -> None:
-    """Print the values in which two recipes differ.
+@recipe.command("diff")
+@click.argument("one", shell_complete=complete_recipes)
+@click.argument("other", required=False, shell_complete=complete_recipes)
+@click.option(
+    "--upstream",
+    is_flag=True,
+    help="Against upstream's training file, with each difference's reason.",
+)
+@click.option(
+    "--upstream-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="The same, with a copy of that file.",
+)
+@click.option(
+    "--site",
+    default="laptop",
+    show_default=True,
+    shell_complete=complete_sites,
+    help="Whose cache holds upstream's files (mfo fetch; MFO_CACHE wins).",
+)
+@JSON
+def recipe_diff(
+    one: str,
+    other: str | None,
+    upstream: bool,
+    upstream_file: Path | None,
+    site: str,
+    as_json: bool,
+) -> int:
+    """Print every value in which recipes ONE and OTHER differ.
+
+    With --upstream: in which ONE differs from the training file that upstream published, and why;
+    exit code 1 where nothing says why.
+
+    \b
+    mfo recipe diff gemma-3-27b olmo-2-32b
+    mfo recipe diff gemma-3-27b gemma-3-27b+fast
+    mfo recipe diff gemma-3-27b --upstream
+    """
+    against = upstream or upstream_file is not None
+    if against == (other is not None):
+        raise click.UsageError("give either a second recipe or --upstream")
+    if other is not None:
+        return diff(one, other, as_json)
+    return diff_upstream(one, upstream_file, site, as_json)
+
+
+def diff(one: str, other: str, as_json: bool) -> int:
+    """Print the values in which two recipes differ; gives 0.
 
     Raises:
         KitError: a recipe is not there.
     """
-    left, right = recipes.load(one), recipes.load(other)
+    left, right = load(one), load(other)
     a, b = (
         flat(readable({k: v for k, v in one.data.items() if k != "departures"}))
         for one in (left, right)
@@ -173,10 +250,10 @@ def diff(one: str, other: str, as_json: bool) -> None:
     keys = [k for k in dict.fromkeys([*a, *b]) if a.get(k, _ABSENT) != b.get(k, _ABSENT)]
     if as_json:
         emit({k: {left.name: a.get(k), right.name: b.get(k)} for k in keys})
-        return
+        return 0
     if not keys:
         click.echo(f"{left.name} and {right.name} are the same")
-        return
+        return 0
     wide = max(map(len, keys)) + 2
     first = min(44, max(len(_shown(a.get(k, _ABSENT))) for k in keys) + 2)
     click.echo(f"{'':<{wide}}{left.name:<{first}}{right.name}")
@@ -184,6 +261,7 @@ def diff(one: str, other: str, as_json: bool) -> None:
         left_text = _shown(a.get(key, _ABSENT))
         click.echo(f"{key:<{wide}}{left_text:<{first}}{_shown(b.get(key, _ABSENT))}")
     click.echo(f"{len(keys)} of {len(a.keys() | b.keys())} values differ; - is not set")
+    return 0
 
 
 def diff_upstream(name: str, file: Path | None, site_name: str, as_json: bool) -> int:
@@ -200,10 +278,7 @@ def diff_upstream(name: str, file: Path | None, site_name: str, as_json: bool) -
     Raises:
         KitError: there is no such file, or it was not fetched.
     """
-    from launch.inputs import departures
-    from launch.run import site as sites
-
-    one = recipes.load(name)
+    one = load(name)
     theirs = departures.published_file(one, sites.load(site_name), file)
     seen = departures.compare(one, theirs, training_file(one, PLANNED_AT))
     wrong = [f"{key}: differs, and nothing says why" for key in seen.unexplained]

@@ -1,31 +1,36 @@
-"""`mfo status` and `mfo logs`."""
+"""`mfo status`, `mfo logs`, `mfo diagnose`: what runs are doing, and why one failed."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
+from rich.table import Table
 
 from kit.errors import KitError, nearest
+from kit.printing import emit
+from launch.cli.options import JSON, RUN, RUNS
 from launch.files import read_json
-
-if TYPE_CHECKING:
-    from launch.run.folder import Run
+from launch.run.folder import Run, find
+from launch.slurm import diagnose as causes
+from launch.slurm import state
+from launch.slurm.state import Training
 
 #: Stage states after which `mfo resume` is the next command.
 _TOLD = ("failed", "interrupted", "queued", "requeued")
 
 
-def status(name: str | None, runs: Path, as_json: bool) -> None:
-    """Show one run, or all of them."""
-    from kit.printing import emit
-    from launch.run.folder import find
-    from launch.slurm import state
-
-    if name is not None:
-        found = find(name, runs)
+@click.command()
+@RUN
+@RUNS
+@JSON
+def status(run: str | None, runs: Path, as_json: bool) -> None:
+    """Say what RUN is doing; without RUN, list all runs."""
+    if run is not None:
+        found = find(run, runs)
         known = state.ask([found], history=True)
         one = state.overview(found, known)
         emit(one) if as_json else _show_one(one, found, silent=known is None)
@@ -37,8 +42,6 @@ def status(name: str | None, runs: Path, as_json: bool) -> None:
     if not every:
         click.echo(f"there are no runs in {runs}\nnext:  mfo run smoke")
         return
-    from rich.console import Console
-    from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for column in ("run", "state", "at", "verdict"):
@@ -56,10 +59,9 @@ def status(name: str | None, runs: Path, as_json: bool) -> None:
 
 
 def _show_one(view: dict[str, Any], found: Run, *, silent: bool) -> None:
-    from launch.slurm.state import Training
 
     click.echo(f"{view['run']}  {view['state']}\n{view['path']}")
-    for stage, state in view["stages"].items():
+    for stage, doing in view["stages"].items():
         more = view["details"][stage]
         words = ""
         if stage == "train" and view["training"]:
@@ -67,21 +69,24 @@ def _show_one(view: dict[str, Any], found: Run, *, silent: bool) -> None:
             words = at.words() + (
                 f", next checkpoint at step {at.next_save}" if at.next_save else ""
             )
-        if stage == "evaluate" and state == "running":
+        if stage == "evaluate" and doing == "running":
             words = str((read_json(found.folder(stage) / "progress.json") or {}).get("words", ""))
-        click.echo(f"  {stage:<9} {state:<12} {words}".rstrip())
-        if state != "finished" and more.get("slurm"):
+        click.echo(f"  {stage:<9} {doing:<12} {words}".rstrip())
+        if doing != "finished" and more.get("slurm"):
             click.echo(f"    {_job_words(more)}")
         for key in ("what", "where", "cause", "message"):
-            if state in _TOLD and more.get(key) and not (key == "message" and more.get("what")):
+            if doing in _TOLD and more.get(key) and not (key == "message" and more.get("what")):
                 click.echo(f"    {key}: {more[key]}")
     if view["verdict"]:
         click.echo(f"verdict: {view['verdict']}\nreport:  {found.report}")
     if silent and found.site.scheduler == "slurm":
         click.echo("Slurm does not answer: this is what the disk says")
-    nexts = {"finished": f"mfo verify {found.name}", "running": f"mfo logs -f {found.name}",
-             "queued": f"mfo cancel {found.name}, or wait",
-             "requeued": f"mfo logs -f {found.name}"}  # fmt: skip
+    nexts = {
+        "finished": f"mfo verify {found.name}",
+        "running": f"mfo logs -f {found.name}",
+        "queued": f"mfo cancel {found.name}, or wait",
+        "requeued": f"mfo logs -f {found.name}",
+    }
     click.echo("next:  " + nexts.get(view["state"], f"mfo resume {found.name}"))
 
 
@@ -96,13 +101,18 @@ def _job_words(more: dict[str, Any]) -> str:
     return words
 
 
-def logs(name: str | None, stage: str | None, follow: bool, runs: Path,
-         rank: int | None = None) -> None:  # fmt: skip
-    """Print a stage's log, or one rank's."""
-    from launch.run.folder import find
-    from launch.slurm import state
+@click.command()
+@RUN
+@click.argument("stage", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on printing as the log grows.")
+@click.option("--rank", type=click.IntRange(min=0), help="Of training on Slurm, this rank alone.")
+@RUNS
+def logs(run: str | None, stage: str | None, follow: bool, rank: int | None, runs: Path) -> None:
+    """Print the log of RUN's STAGE.
 
-    found = find(name, runs)
+    Without STAGE, of the one that ran last.
+    """
+    found = find(run, runs)
     have = [s for s in found.stages if (found.folder(s) / "log").is_file()]
     if stage is not None and stage not in found.stages:
         raise KitError(f"there is no stage {stage!r}; {nearest(stage, found.stages)}")
@@ -142,3 +152,62 @@ def rank_log(run: Run, rank: int) -> Path:
             fix=f"mfo logs {run.name} train",
         )
     return found[-1]
+
+
+@click.command()
+@click.argument("what", required=False, metavar="[RUN|LOG]")
+@RUNS
+@JSON
+def diagnose(what: str | None, runs: Path, as_json: bool) -> int:
+    """Find the first cause of a failure.
+
+    In RUN's logs, across its ranks, or in a LOG file; exits 3 if none is found.
+    """
+    file = Path(what) if what else None
+    name = "RUN"
+    told: dict[str, Any] = {}
+    if file is not None and file.is_file():
+        logs = [file]
+    else:
+        run = find(what, runs)
+        name, logs = run.name, causes.logs_of(run)
+        view = state.overview(run, state.ask([run], history=True))
+        bad = [d for d in view["details"].values() if d["state"] in ("failed", "interrupted")]
+        told = bad[0] if bad else {}
+        if not logs and not told:
+            raise KitError(
+                f"{run.name} has left no log yet", where=str(run.path), fix=f"mfo status {run.name}"
+            )
+    found = causes.diagnose(logs)
+    if as_json:
+        emit(
+            None
+            if found is None
+            else {
+                "cause": found.rule.name,
+                "says": found.rule.says,
+                "line": found.line,
+                "where": found.where,
+                "rank": found.rank,
+                "late": found.late,
+                "next": found.rule.fix.format(run=name),
+            }
+        )
+        return 0 if found else 3
+    if found is None:
+        if told.get("what") or told.get("message"):
+            click.echo(f"{told.get('what') or told['message']}")
+        click.echo("no cause that the kit knows stands in these logs:")
+        for log in logs:
+            click.echo(f"  {log}")
+        click.echo(f"next:  mfo logs {name}")
+        return 3
+    click.echo(f"{found.rule.name}: {found.rule.says}")
+    if found.late:
+        click.echo(f"late:  {found.late}")
+    click.echo(f"line:  {found.line}")
+    click.echo(f"where: {found.where}" + (f" (rank {found.rank})" if found.rank else ""))
+    if told.get("what"):
+        click.echo(f"stage: {told['what']}")
+    click.echo(f"next:  {found.rule.fix.format(run=name)}")
+    return 0
