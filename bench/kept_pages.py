@@ -9,7 +9,9 @@ run and the edges of the band within which training goes on.
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
+from typing import Any
 
 from bench.loss_bands import losses_of
 from checks.report import write_report
@@ -17,6 +19,18 @@ from checks.report.lines import Axis, Series, chart, standalone
 from launch.run.folder import open_run
 from launch.stages import judge
 from launch.stages.envelope import read_bands
+
+#: An absolute path, and its last name.
+PATH = re.compile(r"(?<![\w.:/])(?:/[\w.+@-]+)+/([\w.+@-]+)")
+
+
+def without_places(value: Any) -> Any:
+    """Give a verdict without this machine's folders: of an absolute path the last name is left."""
+    if isinstance(value, str):
+        return PATH.sub(r"…/\1", value)
+    if isinstance(value, dict):
+        return {key: without_places(one) for key, one in value.items()}
+    return [without_places(one) for one in value] if isinstance(value, list) else value
 
 
 def curves(runs: list[Path], bands: Path | None) -> str:
@@ -48,7 +62,7 @@ def main() -> None:
     run = open_run(options.runs[0].resolve())
     asked = {"published": options.table, "model": options.model}
     verdict = judge.derive(run, {key: value for key, value in asked.items() if value})
-    page = write_report(verdict, options.out, None)
+    page = write_report(without_places(verdict), options.out, None)
     figure = options.out / "loss.svg"
     figure.write_text(curves(options.runs, options.bands))
     for file in (page, figure):
