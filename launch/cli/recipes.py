@@ -42,8 +42,11 @@ def recipes(as_json: bool) -> None:
 
     With the size of the model, the cost of its training, and the status.
     """
-    found = [entry(load(name)) for name in known_recipes()]
-    found.sort(key=lambda e: (not e["gpus"], -e["parameters"], e["name"]))
+    found = [entry(name) for name in known_recipes()]
+    # The full-size ones first, by size; those that cannot be read last.
+    found.sort(
+        key=lambda e: ("title" not in e, not e.get("gpus"), -e.get("parameters", 0), e["name"])
+    )
     if as_json:
         emit(found)
         return
@@ -51,9 +54,12 @@ def recipes(as_json: bool) -> None:
         f"{'recipe':<19}{'size':>7}  {'sharding':<17}{'GPU-hours':<11}{'reported':>9}  status"
     )
     for one in found:
+        if "title" not in one:
+            click.echo(f"{one['name']:<19}{'':>7}  cannot be read: {one['problem']}")
+            continue
         click.echo(
             f"{one['name']:<19}{_size(one['parameters']):>7}  {one['sharding']:<17}"
-            f"{_cost(one)}  {one['status']}"
+            f"{_cost(one)}  {one['problem'] or one['status']}"
         )
     click.echo(
         f"\nGPU-hours: planned for training as published, on the GPUs of {PLANNED_AT}; reported: "
@@ -64,34 +70,52 @@ def recipes(as_json: bool) -> None:
     )
 
 
-def entry(recipe: Recipe) -> dict[str, Any]:
-    """Give one line of the list: name, title, parameters, cost, sharding, variants, status."""
-    train, published = recipe.table("train"), recipe.table("published")
-    planned = planned_gpu_hours(recipe)
-    return {
-        "name": recipe.name,
-        "title": recipe.title,
-        "parameters": dims.of(recipe).parameters,
-        "sharding": "DeepSpeed ZeRO-3" if train.get("deepspeed") else "FSDP2",
-        "gpus": recipe.table("shape")["gpus"],
-        "planned_gpu_hours": [planned.low, planned.high] if planned else None,
-        "reported_gpu_hours": published.get("gpu_hours"),
-        "variants": list(fitting_variants(recipe)),
-        "status": recipe.data.get("status", ""),
-    }
+def entry(name: str) -> dict[str, Any]:
+    """Give one line of the list: name, title, parameters, cost, sharding, variants, status.
+
+    `problem` is why it could not be planned, None where it was. A recipe that cannot even be read
+    has its name and its problem alone: one that is broken must not hide the others.
+    """
+    try:
+        recipe = load(name)
+        train, published = recipe.table("train"), recipe.table("published")
+        found = {
+            "name": recipe.name,
+            "title": recipe.title,
+            "parameters": dims.of(recipe).parameters,
+            "sharding": "DeepSpeed ZeRO-3" if train.get("deepspeed") else "FSDP2",
+            "gpus": recipe.table("shape")["gpus"],
+            "planned_gpu_hours": None,
+            "reported_gpu_hours": published.get("gpu_hours"),
+            "variants": list(fitting_variants(recipe)),
+            "status": recipe.data.get("status", ""),
+            "problem": None,
+        }
+    except KitError as error:
+        return {"name": name, "problem": _problem(error)}
+    try:
+        planned = planned_gpu_hours(recipe)
+    except KitError as error:
+        return {**found, "problem": _problem(error)}
+    return {**found, "planned_gpu_hours": [planned.low, planned.high] if planned else None}
 
 
 def planned_gpu_hours(recipe: Recipe) -> Range | None:
-    """Give the GPU-hours of a recipe on its published number of GPUs; None where not planned."""
+    """Give the GPU-hours of a recipe on its published number of GPUs; None where it needs none.
+
+    Raises:
+        KitError: it cannot be planned.
+    """
     gpus = int(recipe.table("shape")["gpus"])
     if not gpus:
         return None
     place = sites.load(PLANNED_AT)
     nodes = max(1, gpus // place.processes_per_node)
-    try:
-        return plan.make(recipe, replace(place, nodes=nodes)).chosen.time.gpu_hours
-    except KitError:  # a recipe of the user's own that cannot be planned is still listed
-        return None
+    return plan.make(recipe, replace(place, nodes=nodes)).chosen.time.gpu_hours
+
+
+def _problem(error: KitError) -> str:
+    return f"{error.what} ({error.where})" if error.where else error.what
 
 
 def _size(parameters: int) -> str:

@@ -1,5 +1,8 @@
 """Recipes resolve, overrides are seen, and a mistyped key never passes silently."""
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -120,3 +123,25 @@ def test_a_recipe_that_extends_itself_or_is_broken_is_refused(tmp_path: Path) ->
     write(folder, "[model]\n")
     with pytest.raises(KitError, match="no table"):
         recipe.load(str(folder))
+
+
+def test_a_broken_recipe_of_ones_own_does_not_hide_the_others(
+    call: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(recipe.RECIPES, tmp_path / "recipes")
+    monkeypatch.setattr(recipe, "RECIPES", tmp_path / "recipes")
+    for name, text in (
+        ("no-corpus", 'extends = "gemma-3-27b"\n[corpus]\nsources = "gone.jsonl"\n'),
+        ("no-toml", "extends = \n"),
+    ):
+        (tmp_path / "recipes" / name).mkdir()
+        (tmp_path / "recipes" / name / "recipe.toml").write_text(text)
+    code, out, _ = call("recipes")
+    lines = {line.split()[0]: line for line in out.splitlines() if line.strip()}
+    assert code == 0
+    assert "63 to 247" in lines["gemma-3-27b"]
+    assert "not planned" in lines["no-corpus"]
+    assert "gone.jsonl" in lines["no-corpus"]
+    assert "not valid TOML" in lines["no-toml"]
+    problems = {r["name"]: r["problem"] for r in json.loads(call("recipes", "--json")[1])}
+    assert {name for name, problem in problems.items() if problem} == {"no-corpus", "no-toml"}
