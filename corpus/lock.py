@@ -9,7 +9,6 @@ files, it writes nothing and says so.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -18,10 +17,10 @@ from typing import Any
 
 from corpus.counts import Count, account
 from corpus.fetch import Part, Wanted
-from corpus.files import write_whole
 from corpus.sources import count_rows
 from corpus.store import Repo, Store, is_commit
 from kit.errors import KitError
+from kit.files import read_toml, write_text
 
 #: Tables of entries, and where repository and revision of each stand: beside, or in one table.
 SHAPES = {"components": "corpus", "benchmarks": ""}
@@ -73,10 +72,7 @@ def entries(file: Path) -> list[Entry]:
     Raises:
         KitError: a broken file, or an entry without repository or path.
     """
-    try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise KitError(f"the list of sources cannot be read: {error}", where=str(file)) from None
+    data = read_toml(file, "the list of sources")
     out = []
     for kind, shared in SHAPES.items():
         common = data.get(shared, {}) if shared else {}
@@ -207,5 +203,5 @@ def _write(file: Path, changes: Sequence[tuple[tuple[str, ...], str, Any]]) -> l
         place[key] = item
         shown = f"{len(value)} files" if isinstance(value, dict) else value
         said.append(f"{'.'.join(table)}.{key} = {shown}")
-    write_whole(file, tomlkit.dumps(document))
+    write_text(file, tomlkit.dumps(document))
     return said

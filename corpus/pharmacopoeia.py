@@ -42,6 +42,7 @@ from corpus.drugs import (
     sentence,
 )
 from corpus.vignettes import build_judged, build_key
+from kit.files import write_text
 
 LETTERS = "ABCDEFGHIJ"
 COMPONENTS = ("curated_qa", "synthetic_curated_qa", "guidelines_qa", "synthetic_moove")
@@ -286,9 +287,7 @@ def main() -> int:
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.new")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        write_text(path, text)
         print(f"{path.relative_to(root)}: {text.count(chr(10))} rows, {len(text):,} bytes")
     return 0
 

@@ -15,9 +15,9 @@ from typing import Any, BinaryIO
 
 from corpus import sources
 from corpus.counts import account
-from corpus.files import write_whole
 from corpus.rows import RowError, normalise
 from kit.errors import KitError
+from kit.files import write_json, writing_bytes
 
 #: Bad rows that one error message shows; the rest is counted.
 SHOWN = 5
@@ -47,35 +47,29 @@ def prepare(
         KitError: anything wrong in the sources; nothing is left that could be taken for whole.
     """
     found = sources.load(spec) if found is None else found
-    half = out / "train.jsonl.half"
     digest = hashlib.sha256()
     components: dict[str, dict[str, int]] = {}
     seen: Counter[str] = Counter()
     said: list[str] = []
-    try:
-        with half.open("wb") as file:
-            for source in found:
-                counts = _copy(source, file, digest, seen, on_row)
-                components[source.name] = counts
-                count = account(source.name, counts["rows"], source.about)
-                if not count.explained:
-                    raise KitError(
-                        f"component {source.name} has {count.found:,} rows, "
-                        f"{count.published:,} are expected",
-                        where=", ".join(map(str, source.files)),
-                        cause="another revision, or a cut file",
-                        fix=f"fetch it again, or account for it in components.{source.name}.also "
-                        f"of {spec}",
-                    )
-                left = counts.get("left_out", 0)
-                said.append(str(count) + (f"; {left:,} without an answer left out" if left else ""))
-    except BaseException:
-        half.unlink(missing_ok=True)
-        raise
+    with writing_bytes(out / "train.jsonl", single=True) as file:
+        for source in found:
+            counts = _copy(source, file, digest, seen, on_row)
+            components[source.name] = counts
+            count = account(source.name, counts["rows"], source.about)
+            if not count.explained:
+                raise KitError(
+                    f"component {source.name} has {count.found:,} rows, "
+                    f"{count.published:,} are expected",
+                    where=", ".join(map(str, source.files)),
+                    cause="another revision, or a cut file",
+                    fix=f"fetch it again, or account for it in components.{source.name}.also "
+                    f"of {spec}",
+                )
+            left = counts.get("left_out", 0)
+            said.append(str(count) + (f"; {left:,} without an answer left out" if left else ""))
     total = {key: sum(c[key] for c in components.values()) for key in KEYS}
     summary = {"sha256": digest.hexdigest(), **total, "components": components, "counts": said}
-    half.rename(out / "train.jsonl")
-    write_whole(out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_json(out / "summary.json", summary)
     return summary
 
 

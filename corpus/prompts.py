@@ -17,7 +17,6 @@ Any other file: name the field that holds the text (or a list of messages).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from typing import Any
 from corpus.rows import ROLES
 from corpus.tokens import clean
 from kit.errors import KitError
+from kit.files import read_jsonl
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -89,25 +89,14 @@ def read(
         KitError: naming the line, for a file that is missing, empty, not UTF-8 or not JSON, of
             another schema, or without the field.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise KitError(
-            f"the benchmark {name} cannot be read: {error.strerror}",
-            where=str(path),
-            fix="check the path; --prompts takes NAME=FILE[:FIELD]",
-        ) from None
     prompts = []
     outside = set()
-    for number, line in enumerate(raw.split(b"\n"), 1):
-        if line.strip():
-            where = f"{path}:{number}"
-            row = _parse_line(line, where)
-            if only is None or str(row.get("pubid")) in only:
-                prompts.append(clean(_prompt(row, field, where)))
-            else:
-                outside.add(len(prompts))
-                prompts.append("")
+    for number, row in read_jsonl(path, f"benchmark {name}"):
+        if only is None or str(row.get("pubid")) in only:
+            prompts.append(clean(_prompt(row, field, f"{path}:{number}")))
+        else:
+            outside.add(len(prompts))
+            prompts.append("")
     if len(prompts) == len(outside):
         raise KitError(
             f"the benchmark {name} has no rows",
@@ -118,22 +107,6 @@ def read(
             fix="fetch it again, or leave it out",
         )
     return Benchmark(name, tuple(prompts), str(path), frozenset(outside))
-
-
-def _parse_line(line: bytes, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line.decode("utf-8"))
-    except ValueError as error:
-        kind = "UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"
-        raise KitError(
-            f"broken {kind} in a benchmark: {error}",
-            where=where,
-            cause="an interrupted copy, or a file in another encoding",
-            fix="fetch it again, or mend the line",
-        ) from None
-    if not isinstance(row, dict):
-        raise KitError(f"a benchmark's row is an object, not {type(row).__name__}", where=where)
-    return row
 
 
 def _prompt(row: dict[str, Any], field: str | None, where: str) -> str:

@@ -19,18 +19,15 @@ read from the cache that `mfo fetch` fills (corpus.store), never from the networ
 
 from __future__ import annotations
 
-import difflib
-import json
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from corpus import counts, medquad
-from corpus.files import sha256_of
 from corpus.store import Repo, Store
-from kit.errors import KitError
+from kit.errors import KitError, nearest
+from kit.files import read_jsonl, read_toml, sha256_file
 
 _KEYS = {
     "corpus": ("repository", "kind", "revision", "licence", "tokens", "note"),
@@ -110,9 +107,9 @@ def load(
 def _check_names(known: list[str], only: Sequence[str], spec: Path) -> None:
     for name in only:
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1) or known
             raise KitError(
-                f"the corpus has no component {name!r}; known: {', '.join(near)}", where=str(spec)
+                f"the corpus has no component {name!r}; {nearest(str(name), known)}",
+                where=str(spec),
             )
 
 
@@ -124,14 +121,11 @@ def _existing(path: Path) -> Path:
 
 def read_spec(spec: Path) -> dict[str, Any]:
     """Read a corpus file; an unknown key or a component without a path is a KitError."""
-    try:
-        data = tomllib.loads(spec.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise KitError(
-            f"the corpus file cannot be read: {error}",
-            where=str(spec),
-            fix="give a .toml that lists components, or one .jsonl or .parquet file",
-        ) from None
+    data = read_toml(
+        spec,
+        "the corpus file",
+        fix="give a .toml that lists components, or one .jsonl or .parquet file",
+    )
     components = data.get("components")
     if not isinstance(components, dict) or not components:
         raise KitError("the corpus file lists no [components.NAME]", where=str(spec))
@@ -140,9 +134,9 @@ def read_spec(spec: Path) -> dict[str, Any]:
     for kind, table in tables:
         for key in table:
             if key not in _KEYS[kind]:
-                near = difflib.get_close_matches(key, _KEYS[kind], n=1) or _KEYS[kind]
                 raise KitError(
-                    f"unknown key {key!r} under {kind}; known: {', '.join(near)}", where=str(spec)
+                    f"unknown key {key!r} under {kind}; {nearest(key, _KEYS[kind])}",
+                    where=str(spec),
                 )
     for name, component in components.items():
         if not isinstance(component.get("path"), str):
@@ -174,7 +168,7 @@ def _check_sha256(
             where=str(root),
         )
     for path, file in there.items():
-        found = sha256_of(file)
+        found = sha256_file(file)
         if found != expected[path]:
             raise KitError(
                 f"component {name} is not the file that was pinned",
@@ -217,25 +211,11 @@ def read(source: Source) -> Iterator[tuple[str, object]]:
         yield from medquad.read(source.about["reader"], source.files)
         return
     for path in source.files:
-        yield from _read_parquet(path) if path.suffix == ".parquet" else _read_jsonl(path)
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[str, object]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                yield f"{path}:{number}", json.loads(line)
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                kind = "UTF-8" if isinstance(error, UnicodeDecodeError) else "JSON"
-                cut = "" if line.endswith(b"\n") else ", and the line has no end: the file is cut"
-                raise KitError(
-                    f"broken {kind} at line {number}: {error}{cut}",
-                    where=f"{path}:{number}",
-                    cause="an interrupted copy or an edit by hand",
-                    fix="mend or remove the line, or copy the file again",
-                ) from None
+        if path.suffix == ".parquet":
+            yield from _read_parquet(path)
+        else:
+            for number, row in read_jsonl(path, "component's file"):
+                yield f"{path}:{number}", row
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, object]]:

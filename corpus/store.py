@@ -13,15 +13,14 @@ against.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from corpus.files import write_whole
 from kit.errors import KitError
+from kit.files import read_json, write_json, write_text
 
 KINDS = ("dataset", "model", "github")
 #: Bytes that are hashed or copied at a time.
@@ -141,16 +140,14 @@ class Store:
         """Write down what commit a branch or tag stands for."""
         if not is_commit(revision):
             place = self.folder(repo) / "refs" / check_path(revision)
-            write_whole(place, commit)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_text(place, commit)
 
     def record(self, repo: Repo, commit: str) -> dict[str, Any]:
         """Give {"patterns": […], "files": {path: {size, sha256, mtime_ns, by}}}; empty if none."""
         empty: dict[str, Any] = {"patterns": [], "files": {}}
-        try:
-            found = json.loads(self._record(repo, commit).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return empty
-        whole = isinstance(found, dict) and isinstance(found.get("files"), dict)
+        found = read_json(self._record(repo, commit)) or {}
+        whole = isinstance(found.get("files"), dict)
         return found if whole and isinstance(found.get("patterns"), list) else empty
 
     def note(
@@ -168,8 +165,8 @@ class Store:
             stat = (self.snapshot(repo, commit) / path).stat()
             known["files"][path] = {**said, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
         known["patterns"] = sorted({*known["patterns"], *patterns})
-        text = json.dumps(known, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        write_whole(self._record(repo, commit), text)
+        self.folder(repo).mkdir(parents=True, exist_ok=True)
+        write_json(self._record(repo, commit), known, sort_keys=True)
 
     def _record(self, repo: Repo, commit: str) -> Path:
         return self.folder(repo) / f"fetched-{commit}.json"

@@ -23,6 +23,8 @@ from pathlib import Path
 from corpus.compare import Checked, Matcher
 from corpus.sources import Source, read
 from kit.errors import KitError
+from kit.files import os_errors
+from kit.process import die_with_parent
 
 #: A chunk ends at whichever comes first.
 CHUNK_ROWS = 1024
@@ -74,15 +76,11 @@ def chunks(files: Sequence[Path]) -> Iterator[Chunk]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as file:
-            yield from enumerate(file, 1)
-    except OSError as error:
-        raise KitError(
-            f"the training file cannot be read: {error.strerror}",
-            where=str(path),
-            fix="check --train",
-        ) from None
+    with (
+        os_errors("the training file cannot be read", path, fix="check --train"),
+        path.open("rb") as file,
+    ):
+        yield from enumerate(file, 1)
 
 
 def _parquet(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -173,11 +171,7 @@ def _begin(matcher: Matcher, parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The workers are the parallelism; and threads of a forked tokenizer would never wake up.
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: die with the parent
-        if os.getppid() != parent:
-            os._exit(1)
+    die_with_parent(parent)
 
 
 def _check(lines: list[bytes]) -> Checked:

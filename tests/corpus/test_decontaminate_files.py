@@ -271,8 +271,13 @@ def test_prompts_are_built_from_native_schemas(tmp_path: Path) -> None:
     ]
     assert read({"prompt": turns}) == "u\nw"
     assert read({"anything": "t"}, "anything") == "t"
-    for content, says in [(b"", "no rows"), (b'{"a": 1}', "FILE:FIELD"), (b"{", "broken JSON"),
-                          (b'"\xff"', "broken UTF-8"), (b"3", "an object")]:  # fmt: skip
+    for content, says in [
+        (b"", "no rows"),
+        (b'{"a": 1}', "FILE:FIELD"),
+        (b"{\n", "line 1 is not valid JSON"),
+        (b'"\xff"', "line 1 is not UTF-8"),
+        (b"3", "not a JSON object"),
+    ]:
         (tmp_path / "b.jsonl").write_bytes(content)
         with pytest.raises(KitError, match=says):
             prompts.read("b", tmp_path / "b.jsonl")

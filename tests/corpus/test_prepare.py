@@ -83,9 +83,9 @@ def test_repeated_ids_are_counted_and_told_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b'{"conversations": [\n', "broken JSON at line 1"),
-        (json.dumps(GOOD).encode() + b'\n{"id": "b", "conv', "line 2.*the file is cut"),
-        (json.dumps(GOOD).encode() + b'\n{"id": "\xff"}\n', "broken UTF-8 at line 2"),
+        (b'{"conversations": [\n', "line 1 is not valid JSON"),
+        (json.dumps(GOOD).encode() + b'\n{"id": "b", "conv', "line 2 is cut off"),
+        (json.dumps(GOOD).encode() + b'\n{"id": "\xff"}\n', "line 2 is not UTF-8"),
         (b"", "is empty"),
         (json.dumps(GOOD).encode() + b"\n" + b'{"id": 3}\n' * 9, "9 of 10 rows"),
     ],
@@ -107,7 +107,7 @@ def test_a_broken_file_is_named_and_leaves_nothing(
         ('[components.a]\npath="c.jsonl"\nsha256="00"\n', "not the file that was pinned"),
         ('[components.a]\npth="c.jsonl"\n', "unknown key 'pth'.*path"),
         ("[corpus]\n", "lists no"),
-        ("components\n", "cannot be read"),
+        ("components\n", "corpus file is not valid TOML.*line 1"),
     ],
 )
 def test_a_wrong_corpus_file_is_named(tmp_path: Path, spec: str, says: str) -> None:
