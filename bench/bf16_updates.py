@@ -30,7 +30,7 @@ from typing import Any
 import torch
 
 from checks.report.lines import Axis, Series, chart, standalone
-from launch.files import write_json, write_text
+from kit.files import write_json, write_text
 from launch.inputs.base_model import _texts
 from launch.inputs.tiny import build_tiny
 from launch.run import recipe as recipes

@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import linear_regression, mean, median
 from typing import Any
 
-from launch.files import read_json, read_jsonl
+from kit.files import read_json, tail_jsonl
 
 #: Standard deviations: wide, since few seeds tell the spread and a right run must not be stopped;
 #: wrong ones are meant to be far outside.
@@ -43,7 +43,7 @@ def curve(losses: Curve, window: int = WINDOW) -> Curve:
 
 def losses_of(run: Path) -> Curve:
     """Read a run's loss by step; after a resume the later line of a step counts."""
-    rows = read_jsonl(run / "train" / "progress.jsonl")
+    rows = tail_jsonl(run / "train" / "progress.jsonl")
     return {row["step"]: row["loss"] for row in rows if isinstance(row.get("loss"), float)}
 
 

@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "launch")]
 
 from realslurm import running  # noqa: E402
 
-from launch.files import write_json  # noqa: E402
+from kit.files import write_json  # noqa: E402
 from launch.plan.choices import FULL  # noqa: E402
 from launch.run import recipe, site  # noqa: E402
 from launch.run.folder import create  # noqa: E402

@@ -30,7 +30,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "launch")]
 
 from realslurm import RealSlurm, running  # noqa: E402
 
-from launch.files import read_jsonl  # noqa: E402
+from kit.files import tail_jsonl  # noqa: E402
 from launch.run import recipe, site  # noqa: E402
 from launch.run.folder import Run, create  # noqa: E402
 from launch.slurm import (  # noqa: E402
@@ -44,7 +44,7 @@ PATIENCE_S = 900
 
 def step(run: Run) -> int:
     """The step that training is at, also where it has gone back to a checkpoint."""
-    rows = read_jsonl(run.folder("train") / "progress.jsonl")
+    rows = tail_jsonl(run.folder("train") / "progress.jsonl")
     return next((r["step"] for r in reversed(rows) if "loss" in r), 0)
 
 
@@ -165,8 +165,8 @@ def once(
             chain.submit(run)
             jobs.wait(run, pipeline.Observer())
             outcome = "finished"
-    rows = [r["step"] for r in read_jsonl(run.folder("train") / "progress.jsonl") if "loss" in r]
-    attempts = read_jsonl(run.folder("train") / "attempts.jsonl")
+    rows = [r["step"] for r in tail_jsonl(run.folder("train") / "progress.jsonl") if "loss" in r]
+    attempts = tail_jsonl(run.folder("train") / "attempts.jsonl")
     out = {
         "fault": fault or "none", "outcome": outcome, "at": at, "lost": len(rows) - len(set(rows)),
         "attempts": len(attempts), "from": [a["from"] for a in attempts], "resumed": resumed,
@@ -204,7 +204,7 @@ def one_run(slurm: RealSlurm, place: Path, smoke: str, turn: int) -> dict[str, o
     for fault, due in zip([*WAY[turn % 6 :], *WAY[: turn % 6]], STEPS, strict=True):
         until(lambda due=due: step(run) >= due, f"step {due}")  # type: ignore[misc]
         number = str(chain.job_number(run, "train"))
-        at, tries = step(run), len(read_jsonl(attempts))
+        at, tries = step(run), len(tail_jsonl(attempts))
         if fault == "launcher killed":
             launcher.kill()
             launcher.wait()
@@ -212,14 +212,14 @@ def one_run(slurm: RealSlurm, place: Path, smoke: str, turn: int) -> dict[str, o
             FAULTS[fault](slurm, run, number)
         told: dict[str, object] = {"fault": fault, "at": at}
         if fault not in HARMLESS:
-            until(lambda n=tries: len(read_jsonl(attempts)) > n, "the next attempt")  # type: ignore[misc]
-            told["from"] = read_jsonl(attempts)[-1]["from"]
+            until(lambda n=tries: len(tail_jsonl(attempts)) > n, "the next attempt")  # type: ignore[misc]
+            told["from"] = tail_jsonl(attempts)[-1]["from"]
             slurm.make_whole()
         print(json.dumps(told), flush=True)
     jobs.wait(run, pipeline.Observer())
-    rows = [r["step"] for r in read_jsonl(run.folder("train") / "progress.jsonl") if "loss" in r]
+    rows = [r["step"] for r in tail_jsonl(run.folder("train") / "progress.jsonl") if "loss" in r]
     out = {"verdict": read_verdict(run.verdict)["verdict"], "lost": len(rows) - len(set(rows)),
-           "attempts": len(read_jsonl(attempts)), "weights": run.facts("train")["weights"][:16],
+           "attempts": len(tail_jsonl(attempts)), "weights": run.facts("train")["weights"][:16],
            "seconds": round(time.monotonic() - begun)}  # fmt: skip
     shutil.rmtree(run.path)
     return out

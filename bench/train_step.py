@@ -34,7 +34,7 @@ from bench.step.clock import Measured
 from bench.step.text import text
 from bench.step.variants import OPTIONS, Variant, absent, one_by_one, start
 from kit.errors import KitError
-from launch.files import write_json
+from kit.files import write_json
 from launch.run.recipe import load
 
 

@@ -29,6 +29,7 @@ from typing import Any
 from checks.archive import PART, pack, unpack
 from checks.terminal import printable
 from kit.errors import KitError
+from kit.files import os_errors, replacing, sha256_file
 
 __all__ = ["CASE_KEYS", "Checked", "check_bundle", "make_bundle"]
 
@@ -90,8 +91,10 @@ def make_bundle(path: Path, members: Mapping[str, bytes], redacted: int = 0) -> 
         "members": {name: _entry(data) for name, data in sorted(members.items())},
     }
     text = json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    beside = path.with_name(f".{path.name}.half")
-    try:
+    with (
+        os_errors("the bundle cannot be written", path, fix="--out FILE with another place"),
+        replacing(path) as beside,
+    ):
         beside.write_bytes(pack({"manifest.json": text.encode(), **dict(sorted(members.items()))}))
         checked = check_bundle(beside)
         if checked.differences:
@@ -101,16 +104,6 @@ def make_bundle(path: Path, members: Mapping[str, bytes], redacted: int = 0) -> 
                 cause=checked.differences[0],
                 fix="remove verdict.json, judge again with mfo resume RUN, then bundle",
             )
-        beside.replace(path)
-    except OSError as error:
-        raise KitError(
-            f"the bundle cannot be written: {error.strerror}",
-            where=str(path),
-            cause="no such folder, no permission, or a full disk",
-            fix="--out FILE with another place",
-        ) from None
-    finally:
-        beside.unlink(missing_ok=True)
     return checked.sha256
 
 
@@ -154,7 +147,7 @@ def _check(path: Path) -> Checked:
         claimed=claimed,
         differences=tuple(differences),
         members=len(members),
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        sha256=sha256_file(path),
         table=table[0],
         redacted=redacted if isinstance(redacted, int) else 0,
     )

@@ -19,14 +19,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from checks import foreign
 from kit.errors import KitError
+from kit.files import os_errors, read_jsonl, writing
 
 __all__ = ["LOWEST_RUBRIC", "Item", "by_benchmark", "read_items", "write_items"]
 
@@ -123,26 +122,11 @@ def read_items(
 
 
 def write_items(path: Path, items: Iterable[Item]) -> None:
-    """Write items as JSONL, beside the target first, so that no half-written file is left."""
-    lines = (json.dumps(i.row(), ensure_ascii=False, allow_nan=False) + "\n" for i in items)
-    write_atomically(Path(path), "".join(lines))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write text beside the target, then rename: a reader sees the old file or the new one."""
+    """Write items as JSONL, complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    beside = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.chmod(0o644)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with writing(path) as file:
+        for item in items:
+            file.write(json.dumps(item.row(), ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def by_benchmark(items: Iterable[Item]) -> dict[str, list[Item]]:
@@ -175,75 +159,26 @@ def _files(path: Path) -> list[Path]:
 
 
 def _read_file(path: Path, benchmark: str | None, rubric: Collection[str]) -> list[Item]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise KitError(
-            f"the file of items cannot be read: {error.strerror}", where=str(path)
-        ) from None
-    if not data.strip():
+    if path.suffix == ".csv":
+        with os_errors("the file of items cannot be read", path):
+            data = path.read_bytes()
+        rows = list(foreign.csv_rows(path, data)) if data.strip() else []
+    else:
+        lines = read_jsonl(
+            path, "file of items", finite=True, fix="evaluate again, or copy the file again"
+        )
+        rows = [(f"{path}:{number}", row) for number, row in lines]
+        if rows and foreign.is_lm_eval(rows[0][1]):
+            rows = foreign.lm_eval_rows(rows, path, benchmark)
+            benchmark = None  # each row names it
+    if not rows:
         raise KitError(
             "the file of items is empty",
             where=str(path),
             cause="the evaluation was stopped before it wrote anything, or the disk was full",
             fix="evaluate again",
         )
-    if path.suffix == ".csv":
-        rows = list(foreign.csv_rows(path, data))
-    else:
-        rows = list(_rows(path, data))
-        if foreign.is_lm_eval(rows[0][1]):
-            rows = foreign.lm_eval_rows(rows, path, benchmark)
-            benchmark = None  # each row names it
     return [_item(row, where, benchmark, rubric) for where, row in rows]
-
-
-def _rows(path: Path, data: bytes) -> Iterable[tuple[str, dict[str, object]]]:
-    lines = data.split(b"\n")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            row = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
-        except UnicodeDecodeError as error:
-            raise KitError(
-                f"line {number} is not UTF-8 (byte {error.start + 1} of the line)",
-                where=where,
-                cause="a file in another encoding, or damaged on the way",
-                fix="convert it (iconv -t UTF-8) or copy it again",
-            ) from None
-        except _ConstantError as error:
-            raise KitError(
-                f"line {number} holds {error}, which is not a number",
-                where=where,
-                cause="the evaluation divided by zero or lost a value",
-                fix="evaluate that item again; write null where an item was not scored",
-            ) from None
-        except (ValueError, RecursionError):
-            cut = number == len(lines)  # no newline came after it
-            raise KitError(
-                f"line {number} is {'cut off in the middle' if cut else 'not valid JSON'}",
-                where=where,
-                cause="the writer was stopped, or the disk was full" if cut else "a damaged file",
-                fix="evaluate again, or copy the file again",
-            ) from None
-        if not isinstance(row, dict):
-            raise KitError(
-                f"line {number} is not a JSON object",
-                where=where,
-                cause="the file is not a file of items",
-                fix='each line is {"benchmark", "id", "score"} or {"id", "gold", "answer"}',
-            )
-        yield where, row
-
-
-class _ConstantError(Exception):
-    pass
-
-
-def _no_constant(name: str) -> object:
-    raise _ConstantError(name)
 
 
 _FIELDS = {field.name for field in fields(Item)} - {"extra"}

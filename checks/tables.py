@@ -41,7 +41,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -59,6 +58,7 @@ from checks.table import (
     Table,
 )
 from kit.errors import KitError, nearest
+from kit.files import parse_toml
 
 __all__ = [
     "Average",
@@ -145,15 +145,13 @@ def load_table(name_or_path: str | Path) -> Table:
     """
     path = table_path(name_or_path)
     data = path.read_bytes()
-    try:
-        raw = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise KitError(
-            f"the published table is not valid TOML: {error}",
-            where=str(path),
-            cause="a missing quote or bracket, or a model's name with dots that is not quoted",
-            fix='write [models."Name-1.5"] with quotes',
-        ) from None
+    raw = parse_toml(
+        data,
+        "the published table",
+        path,
+        cause="a missing quote or bracket, or a model's name with dots that is not quoted",
+        fix='write [models."Name-1.5"] with quotes',
+    )
     return parse_table(
         raw, name=path.stem, where=str(path), digest=hashlib.sha256(data).hexdigest()
     )

@@ -15,12 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from checks.items import Item, write_atomically
+from checks.items import Item
 from checks.judge_statistics import details
 from checks.row_verdict import Evidence, Tier, judge_benchmark
 from checks.sensitivity import outline, sensitivity
 from checks.tables import Table
 from kit.errors import KitError
+from kit.files import write_text
 
 __all__ = ["EXIT_CODES", "SCHEMA", "check_tier", "judge", "read_verdict", "write_verdict"]
 
@@ -166,7 +167,7 @@ def write_verdict(path: Path, verdict: Mapping[str, Any]) -> None:
             cause="a loss that became NaN or infinite during training",
             fix="leave such points out of the loss curve, and say so in the notes",
         ) from None
-    write_atomically(Path(path), text + "\n")
+    write_text(Path(path), text + "\n", parents=True)
 
 
 def read_verdict(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, BinaryIO, Literal, TextIO
 
 from kit.errors import KitError
 
@@ -105,7 +105,7 @@ def replacing(path: Path, *, mode: int | None = None, single: bool = False) -> I
 @contextmanager
 def writing(
     path: Path, *, mode: int | None = None, errors: str = "strict", single: bool = False
-) -> Iterator[IO[str]]:
+) -> Iterator[TextIO]:
     """Give a stream of UTF-8 text that becomes `path` when the block ends; see `replacing`.
 
     Args:
@@ -122,14 +122,18 @@ def writing(
 @contextmanager
 def writing_bytes(
     path: Path, *, mode: int | None = None, single: bool = False
-) -> Iterator[IO[bytes]]:
+) -> Iterator[BinaryIO]:
     """Give a stream of bytes that becomes `path` when the block ends; see `replacing`."""
     with replacing(path, mode=mode, single=single) as half, half.open("wb") as file:
         yield file
 
 
-def write_text(path: Path, text: str, *, mode: int | None = None, errors: str = "strict") -> None:
-    """Write text, complete or not at all; see `writing`."""
+def write_text(
+    path: Path, text: str, *, mode: int | None = None, errors: str = "strict", parents: bool = False
+) -> None:
+    """Write text, complete or not at all; see `writing`. With `parents`, make its folder too."""
+    if parents:
+        path.parent.mkdir(parents=True, exist_ok=True)
     with writing(path, mode=mode, errors=errors) as file:
         file.write(text)
 
@@ -250,7 +254,7 @@ def _object(
     return row
 
 
-def read_growing_jsonl(path: Path, *, last_bytes: int | None = None) -> list[dict[str, Any]]:
+def tail_jsonl(path: Path, *, last_bytes: int | None = None) -> list[dict[str, Any]]:
     """Give the objects of a file that another process appends to, as far as they are there.
 
     A last line without its end, and lines that are no objects, are left out: a progress file that

@@ -12,11 +12,12 @@ import hashlib
 import json
 import os
 import threading
-import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from kit.process import when_gone
 
 __all__ = ["BadRequestError", "Handler", "NotHereError", "Server", "completion", "end_with_parent"]
 
@@ -154,11 +155,4 @@ def completion(
 
 def end_with_parent() -> None:
     """End this process soon after the one that started it has gone, however that ended."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    when_gone(os.getppid(), lambda: os._exit(1))

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from launch.run.lifeline import there
+from kit.process import is_alive
 
 pytest.importorskip("axolotl")
 pytest.importorskip("lm_eval")
@@ -255,5 +255,5 @@ def test_no_process_outlives_a_killed_launcher(
     family = children(process.pid)
     process.kill()
     process.wait()
-    until(lambda: not any(there(pid) for pid in family), 30)
+    until(lambda: not any(is_alive(pid) for pid in family), 30)
     assert kit("resume", "no-such-run", code=2).stderr.startswith("error: there is no run")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from checks.items import write_atomically
+from kit.files import write_text
 
 __all__ = ["write_junit"]
 
@@ -40,7 +40,7 @@ def write_junit(verdict: Mapping[str, Any], path: Path) -> Path:
             ElementTree.SubElement(case, "system-out").text = _clean(row["reason"])
     ElementTree.indent(suite)
     text = ElementTree.tostring(suite, encoding="unicode")
-    write_atomically(Path(path), f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n')
+    write_text(Path(path), f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n', parents=True)
     return Path(path)
 
 

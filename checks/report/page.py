@@ -11,12 +11,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from checks.items import Item, by_benchmark, read_items, write_atomically
+from checks.items import Item, by_benchmark, read_items
 from checks.judge_lines import judged_lines
 from checks.report.figure import WIDTHS
 from checks.report.forest import forest
 from checks.report.judge_plots import bias, shares
 from checks.report.lines import STYLE, loss_curve, loss_ends
+from kit.files import write_text
 from kit.page import render
 
 __all__ = ["ITEMS_SHOWN", "write_report"]
@@ -79,7 +80,7 @@ def write_report(
         judged=[_judged(row) for row in rows if row.get("judged")],
     )
     target = Path(out_dir) / "index.html"
-    write_atomically(target, page)
+    write_text(target, page, parents=True)
     return target
 
 

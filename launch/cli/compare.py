@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from checks.items import write_atomically
 from checks.report.curves import figures, page
 from checks.report.lines import standalone
 from kit.errors import KitError
+from kit.files import os_errors, write_text
 from kit.printing import emit
 from launch.cli.options import JSON, RUNS, complete_runs
 from launch.run import compare as curves
@@ -100,15 +100,12 @@ def _write(found: Comparison, differ: dict[str, tuple[Any, Any]], target: Path) 
             steps=[(s, *found.loss(s)) for s in found.shared],
             facts=_facts(found),
         )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, text)
-    except OSError as error:
-        raise KitError(
-            f"the page cannot be written: {error.strerror}",
-            where=str(target),
-            fix="--out FILE.html (or .svg) in a folder that you can write to",
-        ) from None
+    with os_errors(
+        "the page cannot be written",
+        target,
+        fix="--out FILE.html (or .svg) in a folder that you can write to",
+    ):
+        write_text(target, text, parents=True)
     return target
 
 

@@ -11,9 +11,9 @@ import click
 
 from checks.report.scaling import STYLE, scaling
 from kit.errors import KitError
+from kit.files import os_errors, write_text
 from kit.printing import emit
 from launch.cli.options import JSON, RUNS, SET, complete_recipes, complete_sites, load_with, shaped
-from launch.files import write_text
 from launch.plan import fit as planner
 from launch.plan.assume import Range, assumed
 from launch.plan.duration import recomputed
@@ -77,12 +77,8 @@ def plan(
     made = planner.make(load_with(recipe, settings), shaped(sites.load(site), nodes), runs)
     text = render(made)
     if out:
-        try:
+        with os_errors("the plan cannot be written", out, fix="--out FILE with another place"):
             write_text(out, page(made, text) if out.suffix == ".html" else figure(made, out))
-        except OSError as error:
-            raise KitError(
-                f"the plan cannot be written: {error.strerror}", where=str(out)
-            ) from None
     if as_json:
         emit(planner.as_json(made))
         return

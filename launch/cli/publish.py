@@ -18,11 +18,10 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
 from checks.card import Facts, model_card
-from checks.items import write_atomically
 from checks.verdict import read_verdict
 from kit.errors import KitError
+from kit.files import os_errors, read_json, write_text
 from launch.cli.options import RUN, RUNS
-from launch.files import read_json
 from launch.run import tracking
 from launch.run.folder import Run, find
 from launch.run.recipe import read_toml
@@ -76,10 +75,8 @@ def card(run: str | None, out: Path | None, licence: str | None, runs: Path) -> 
         click.echo(text, nl=False)
         return
     target = out or found.path / "README.md"
-    try:
-        write_atomically(target, text)
-    except OSError as error:
-        raise KitError(f"the card cannot be written: {error.strerror}", where=str(target)) from None
+    with os_errors("the card cannot be written", target, fix="--out FILE with another place"):
+        write_text(target, text, parents=True)
     click.echo(f"card: {target}\nnext:  mfo push {found.name} --repo ORG/NAME --dry-run")
 
 

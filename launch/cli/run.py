@@ -18,6 +18,7 @@ from checks.terminal import print_verdict
 from checks.verdict import read_verdict
 from kit.errors import KitError
 from kit.printing import emit
+from kit.process import end_group
 from launch.cli.compare import show as show_comparison
 from launch.cli.options import (
     JSON,
@@ -36,7 +37,7 @@ from launch.plan import choices, opened, stack
 from launch.plan import fit as plan
 from launch.plan.prepare import prepare
 from launch.run import compare as curves
-from launch.run import job_env, lifeline
+from launch.run import job_env
 from launch.run import site as sites
 from launch.run.folder import Run, find, freeze, held, kit_state
 from launch.run.recipe import Recipe, parse_setting
@@ -177,7 +178,7 @@ def end(run: Run) -> int:
     else:
         running = [s for s in run.stages if run.status(s)["state"] == "running"]
         for stage in running:
-            lifeline.end_group(int(run.status(stage)["pid"]))
+            end_group(int(run.status(stage)["pid"]))
             click.echo(f"ended {stage}")
         if not running:
             click.echo("nothing of this run is running")

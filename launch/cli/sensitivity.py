@@ -9,13 +9,13 @@ from typing import Any
 
 import click
 
-from checks.items import Item, write_atomically
+from checks.items import Item
 from checks.report.sensitivity import compared, markdown, show, show_compared
 from checks.sensitivity import ask, compare, sensitivity
 from checks.tables import Table, load_table
 from kit.errors import KitError, nearest
+from kit.files import os_errors, read_json, write_text
 from kit.printing import emit
-from launch.files import read_json, written
 from launch.run.folder import Run
 from launch.stages import judge
 from scoring import kinds, mcq
@@ -187,7 +187,7 @@ def _compare(
 
 
 def _write(given: Mapping[str, Any], text: Any, as_json: bool) -> None:
-
     if given["markdown"]:
-        written(lambda: write_atomically(given["markdown"], text()), given["markdown"])
+        with os_errors("this cannot be written", given["markdown"], fix="give another place"):
+            write_text(given["markdown"], text(), parents=True)
         click.echo(f"markdown: {given['markdown']}", err=as_json)

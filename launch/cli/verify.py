@@ -14,16 +14,16 @@ import click
 from rich.console import Console
 
 from checks import verdict as verdicts
-from checks.items import Item, read_items, write_atomically
+from checks.items import Item, read_items
 from checks.report import write_junit, write_markdown, write_report
 from checks.tables import Table, load_table
 from checks.terminal import print_verdict
 from kit.errors import KitError
+from kit.files import os_errors, write_text
 from kit.printing import emit
 from launch.cli import sensitivity
 from launch.cli.options import JSON, RUN, RUNS
 from launch.cli.run import walk_and_show
-from launch.files import written
 from launch.plan import choices
 from launch.plan.prepare import prepare
 from launch.run import site as sites
@@ -265,14 +265,17 @@ def _show_verdict(
     else:
         print_verdict(verdict, Console(highlight=False))
     if given["report_to"]:
-        page = written(lambda: write_report(verdict, given["report_to"], items), given["report_to"])
+        with os_errors("this cannot be written", given["report_to"], fix="give another place"):
+            page = write_report(verdict, given["report_to"], items)
         click.echo(f"report: {page}", err=as_json)
     if given["markdown"]:
         text = write_markdown(verdict)
-        written(lambda: write_atomically(given["markdown"], text), given["markdown"])
+        with os_errors("this cannot be written", given["markdown"], fix="give another place"):
+            write_text(given["markdown"], text, parents=True)
         click.echo(f"markdown: {given['markdown']}", err=as_json)
     if given["junit"]:
-        written(lambda: write_junit(verdict, given["junit"]), given["junit"])
+        with os_errors("this cannot be written", given["junit"], fix="give another place"):
+            write_junit(verdict, given["junit"])
         click.echo(f"junit: {given['junit']}", err=as_json)
     return int(verdict["exit_code"])
 
@@ -401,10 +404,8 @@ def canary(run: str | None, out: Path, runs: Path) -> None:
     items = [item for file in found for item in read_items(file, rubric={file.stem})]
     rows = canaries.freeze(items)
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    try:
-        write_atomically(out, text)
-    except OSError as error:
-        raise KitError(f"the canary cannot be written: {error.strerror}", where=str(out)) from None
+    with os_errors("the canary cannot be written", out, fix="give another place"):
+        write_text(out, text, parents=True)
     click.echo(
         f"canary: {out}, {len(rows)} of this judge's grades\n"
         f"next:  mfo run {one.recipe.name} --set judge.canary={out}"

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from kit.errors import KitError, nearest
+from kit.files import read_json
 from kit.printing import emit
 from launch.cli.options import JSON, RUN, RUNS
-from launch.files import read_json
 from launch.run.folder import Run, find
 from launch.slurm import diagnose as causes
 from launch.slurm import state

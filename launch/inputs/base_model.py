@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError
-from launch.files import digest, sha256_file
+from kit.files import digest, sha256_file
 from launch.inputs.dims import has_template
 from launch.inputs.hub import MODEL_FILES, fetch_command, only_safetensors
 from launch.run.folder import versions

@@ -10,7 +10,7 @@ from typing import Any
 
 from corpus.fetch import Wanted
 from corpus.store import Repo, Store
-from launch.files import digest, sha256_file
+from kit.files import digest, sha256_file
 from launch.inputs.hub import MODEL_FILES, fetch_command, only_safetensors
 from launch.run import judged_benchmarks
 from launch.run.judged_benchmarks import Comparator

@@ -22,8 +22,8 @@ from corpus.lock import Entry, entries
 from corpus.sources import Source, count_rows, load, read
 from corpus.store import Repo, Store, digest, is_commit
 from kit.errors import KitError, nearest
-from launch.files import digest as digest_json
-from launch.files import read_json, write_json
+from kit.files import digest as digest_json
+from kit.files import read_json, write_json
 from launch.inputs import comparators
 from launch.inputs.dims import check_folder
 from launch.inputs.hub import MODEL_FILES, fetch_command

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError
-from launch.files import read_json, write_json
+from kit.files import read_json, write_json
 
 MARK = "MFO-ALLREDUCE "
 #: Bytes that are summed: enough to fill links of 100 GB/s; on CPUs enough to see that it works.

@@ -22,7 +22,7 @@ from containers.bring import sidecars
 from containers.check import Finding
 from containers.spec import Brought, Spec, load
 from kit.errors import KitError
-from launch.files import read_json, write_json
+from kit.files import read_json, write_json
 from launch.inputs import dims
 from launch.run import recipe as recipes
 from launch.run.recipe import ROOT, Recipe

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import KitError
-from launch.files import read_json, read_jsonl, write_json
-from launch.run import lifeline, pace, ports
+from kit.files import read_json, tail_jsonl, write_json
+from kit.process import die_with_parent
+from launch.run import pace, ports
 
 if TYPE_CHECKING:
     from launch.run.site import Site
@@ -97,7 +98,7 @@ def publish(folder: Path, config: Path, start: int) -> dict[str, Any] | None:
     if attempt is None:
         return None
     log = folder / "attempts.jsonl"
-    before = [row.get("from") for row in read_jsonl(log)][-STUCK:]
+    before = [row.get("from") for row in tail_jsonl(log)][-STUCK:]
     if len(before) == STUCK and set(before) == {start} and attempt.restart >= STUCK:
         raise KitError(
             f"{STUCK} attempts in a row began at step {start}: training makes no progress",
@@ -180,7 +181,7 @@ def shield() -> None:
     """In a child, before exec: the job's signals are for the job, and it dies with the job."""
     for signum in (signal.SIGUSR2, signal.SIGTERM):
         signal.signal(signum, signal.SIG_IGN)
-    lifeline.die_with_parent()
+    die_with_parent()
 
 
 def popen(command: list[str], env: dict[str, str], cwd: Path) -> subprocess.Popen[bytes]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import KitError
-from launch.files import read_jsonl
+from kit.files import tail_jsonl
 from launch.run.recipe_keys import PATHS, flat
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def read(run: Run) -> Curve:
 
 def curve(name: str, file: Path) -> Curve:
     """Read a progress.jsonl; one that is not there has no steps."""
-    rows, lines = read_jsonl(file), _lines(file)
+    rows, lines = tail_jsonl(file), _lines(file)
     steps: dict[int, dict[str, float]] = {}
     again, changed, times = set(), set(), []
     of = None

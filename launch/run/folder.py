@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError, nearest
-from launch.files import read_json, sha256_file, without_none, write_json, write_text
+from kit.files import read_json, sha256_file, without_none, write_json, write_text
+from kit.process import is_alive, start_time
 from launch.run import image
 from launch.run.recipe import ROOT, Recipe, read_toml
 from launch.run.site import Site
@@ -124,7 +125,7 @@ class Run:
         started = read_json(self.folder(stage) / "status") or {}
         since = time.time() if state == "running" else started.get("since", time.time())
         value = {"state": state, "since": since, "updated": time.time(), "pid": os.getpid(),
-                 "host": platform.node(), **more}  # fmt: skip
+                 "begun": start_time(os.getpid()), "host": platform.node(), **more}  # fmt: skip
         write_json(self.folder(stage) / "status", value)
 
     def whole(self, stage: str, inputs: Mapping[str, object]) -> bool:
@@ -172,9 +173,7 @@ def _unchanged(path: Path, seen: Mapping[str, Any]) -> bool:
 def _alive(status: Mapping[str, Any]) -> bool:
     if status.get("host") != platform.node():
         return True  # another machine's process: not for us to say
-    from launch.run.lifeline import there
-
-    return there(int(status["pid"]))
+    return is_alive(int(status["pid"]), status.get("begun"))
 
 
 def versions() -> dict[str, str]:

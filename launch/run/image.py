@@ -19,7 +19,7 @@ from typing import Any
 
 from containers.bring import sidecars
 from kit.errors import KitError
-from launch.files import read_json, sha256_file, write_json
+from kit.files import read_json, sha256_file, write_json
 from launch.run.site import Site, expand
 
 #: Which image a stage runs in, by the site's name of it.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import KitError
-from launch.files import read_json, write_json, write_text
+from kit.files import read_json, write_json, write_text
 from launch.run import image
 from launch.slurm import commands as slurm
 from launch.slurm import container

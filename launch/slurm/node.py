@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.errors import KitError
-from launch.files import read_json, write_json
+from kit.files import read_json, write_json
+from kit.process import kill_own_group
 from launch.run import attempt as attempts
 from launch.run.attempt import Attempt, StoppedError
 
@@ -94,7 +95,7 @@ def _watch_attempt(folder: Path, attempt: Attempt) -> None:
             seen = True
         elif seen and now:
             print(f"attempt {now} has begun elsewhere: {attempt.key} ends here", flush=True)
-            os.killpg(os.getpgid(0), signal.SIGKILL)
+            kill_own_group()
         time.sleep(2)
 
 

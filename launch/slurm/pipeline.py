@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import KitError
+from kit.process import end_group
 from launch.stages.execution import finished
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ def walk(run: Run, observer: Observer) -> None:
         StageFailedError: a stage failed; finished stages stay as they are.
         KeyboardInterrupt: after the running stage was ended.
     """
-    from launch.run import lifeline
     from launch.slurm.submit import submit_local
 
     for name in run.stages:
@@ -44,7 +44,7 @@ def walk(run: Run, observer: Observer) -> None:
         except BaseException:
             status = run.status(name)
             if status["state"] == "running":
-                lifeline.end_group(int(status["pid"]))
+                end_group(int(status["pid"]))
             _end_controller(job)
             observer.ended(name, "interrupted")
             with contextlib.suppress(OSError):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from launch.files import read_json
+from kit.files import read_json
 from launch.slurm.pipeline import Observer
 from launch.slurm.state import training
 from launch.stages.table import STAGES

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.files import read_json, read_jsonl
+from kit.files import read_json, tail_jsonl
 
 if TYPE_CHECKING:
     from launch.run.folder import Run
@@ -59,7 +59,7 @@ class Training:
 def training(run: Run) -> Training | None:
     """Read the training stage's progress; None before its first step."""
     file = run.folder("train") / "progress.jsonl"
-    rows = [r for r in read_jsonl(file, last_bytes=TAIL) if "step" in r]
+    rows = [r for r in tail_jsonl(file, last_bytes=TAIL) if "step" in r]
     if not rows:
         return None
     last = rows[-1]

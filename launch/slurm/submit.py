@@ -12,7 +12,8 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from launch.run import job_env, lifeline
+from kit import process
+from launch.run import job_env
 from launch.run.recipe import ROOT
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: Minutes: longer than any local stage; submitit stops a local job after this.
 LOCAL_LIMIT_MIN = 7 * 24 * 60
+#: In the environment of a local job: the process whose end is its own.
+LAUNCHER = "MFO_LAUNCHER_PID"
 
 
 class StageJob:
@@ -42,7 +45,10 @@ class StageJob:
             return node.run_stage(run, self.stage)
         # A terminal's Ctrl-C must reach the launcher alone, which then ends this group in order.
         os.setsid()
-        lifeline.follow_launcher()
+        # `kill -9` of the launcher gives nobody the chance to clean up: torchrun's workers would
+        # go on writing checkpoints beside the run that was resumed.
+        if launcher := os.environ.get(LAUNCHER):
+            process.when_gone(int(launcher), process.kill_own_group)
         # submitit leaves SIGTERM as a log line; here it ends the stage.
         signal.signal(signal.SIGTERM, _stop)
         self._log_to(run)
@@ -83,7 +89,7 @@ def submit_local(run: Run, stage: str) -> Any:
         {
             **job_env.variables(run.site, stage),
             "PYTHONPATH": os.pathsep.join(p for p in paths if p),
-            lifeline.VARIABLE: str(os.getpid()),
+            LAUNCHER: str(os.getpid()),
             "PYTHONUNBUFFERED": "1",
         }
     )

@@ -15,28 +15,27 @@ come a second time: the last line of a step counts.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
 import signal
 import sys
-import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from axolotl.integrations.base import BasePlugin
 
+from kit import process
 from kit.errors import KitError
-from launch.files import read_jsonl, write_json
+from kit.files import tail_jsonl, write_json
 from launch.run import pace
 from launch.stages import checkpoints, envelope
 
 PROGRESS_DIR = "MFO_PROGRESS_DIR"
 STOP_FILE = "MFO_STOP_FILE"
 STOPPED_FILE = "MFO_STOPPED_FILE"
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _POLL_SECONDS = 1.0
 
 
@@ -45,14 +44,14 @@ class WatchPlugin(BasePlugin):  # type: ignore[misc]
 
     def register(self, cfg: dict[str, Any]) -> None:  # noqa: ARG002 - the hook's signature
         """Tie this worker's life to its launcher's, from the moment the file is loaded."""
-        die_with_parent()
+        end_with_torchrun()
 
     def add_callbacks_post_trainer(self, cfg: dict[str, Any], trainer: Any) -> list[Any]:  # noqa: ARG002
         """Give the callback; it runs after Axolotl's own, so it sees their files as well."""
         return [_make_callback()]
 
 
-def die_with_parent() -> None:
+def end_with_torchrun() -> None:
     """End this process when torchrun dies, also when torchrun had no chance to say so.
 
     torchrun starts its workers in sessions of their own: `kill -9` of torchrun, or of its process
@@ -63,11 +62,11 @@ def die_with_parent() -> None:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return
     parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    process.die_with_parent()
     if _is_orphan(parent):
         os._exit(1)
-    threading.Thread(target=_follow, args=(parent,), name="mfo-parent", daemon=True).start()
+    kill = partial(os.kill, os.getpid(), signal.SIGKILL)
+    process.when_gone(parent, kill, every_s=_POLL_SECONDS)
 
 
 def _is_orphan(parent: int) -> bool:
@@ -79,12 +78,6 @@ def _is_orphan(parent: int) -> bool:
         return b"torch" not in Path("/proc/1/cmdline").read_bytes()
     except OSError:
         return True
-
-
-def _follow(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_POLL_SECONDS)
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _make_callback() -> Any:
@@ -159,7 +152,7 @@ def guard() -> envelope.Guard | None:
     if not text:
         return None
     folder = os.environ.get(PROGRESS_DIR)
-    rows = read_jsonl(Path(folder) / "progress.jsonl") if folder else []
+    rows = tail_jsonl(Path(folder) / "progress.jsonl") if folder else []
     before = {r["step"]: r["loss"] for r in rows if isinstance(r.get("loss"), float)}
     return envelope.Guard(envelope.parse(json.loads(text)), sorted(before.items()))
 

@@ -16,7 +16,7 @@ from corpus import sources
 from corpus.prepare import prepare
 from corpus.rule import Rule
 from kit.errors import KitError
-from launch.files import read_json, sha256_file, write_json
+from kit.files import read_json, sha256_file, write_json
 from launch.run.identity import Place
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import KitError, nearest
-from launch.files import digest, read_json, sha256_file, write_json
+from kit.files import digest, read_json, sha256_file, write_json
 from launch.inputs import base_model as fetch
 from launch.inputs import comparators, upstream
 from launch.run import image, judged_benchmarks

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from checks.items import Item, write_items
 from checks.judge_statistics import details
-from launch.files import digest, sha256_file, write_json
+from kit.files import digest, sha256_file, write_json
 from launch.run import judged_benchmarks
 from launch.stages import graders
 from launch.stages.serve import ServedClient, Server, Serving

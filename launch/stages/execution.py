@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.errors import KitError
-from launch.files import read_json, write_json
+from kit.files import read_json, write_json
 from launch.run import image
 from launch.run.identity import as_json
 from launch.stages import misfit

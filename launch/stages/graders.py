@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import KitError
-from launch.files import digest, sha256_file
+from kit.files import digest, sha256_file
 from launch.inputs import comparators
 from launch.inputs.upstream import pinned_file
 from launch.inputs.wanted import judge_folder

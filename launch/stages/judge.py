@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import KitError
-from launch.files import read_json, read_jsonl, sha256_file
+from kit.files import read_json, sha256_file, tail_jsonl
 from launch.run import image, tracking
 from launch.run.identity import Place
 from launch.stages.evaluate import shards_digest
@@ -192,7 +192,7 @@ def _read(run: Run, folder: Path, table: Table) -> dict[str, list[Item]]:
 
 def loss(run: Run) -> list[dict[str, Any]]:
     """The loss curve, one point a step: after a resume the later line of a step counts."""
-    rows = read_jsonl(run.folder("train") / "progress.jsonl")
+    rows = tail_jsonl(run.folder("train") / "progress.jsonl")
     steps = {row["step"]: row for row in rows if "loss" in row and "step" in row}
     keep = ("step", "loss", "learning_rate", "grad_norm")
     return [{k: steps[s][k] for k in keep if k in steps[s]} for s in sorted(steps)]

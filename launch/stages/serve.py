@@ -30,7 +30,8 @@ from types import TracebackType
 from typing import Any
 
 from kit.errors import KitError
-from launch.run import lifeline, ports
+from kit.process import die_with_parent, end_group
+from launch.run import ports
 from launch.stages import server_log
 from scoring.client import Call, Client, Endpoint, Reply
 from scoring.models import CPU_ENGINE, VLLM_SETTINGS
@@ -164,10 +165,7 @@ class Server:
         process, self.process = self.process, None
         if process is None:
             return
-        lifeline.end_group(process.pid, grace_s=20.0)
-        # What outlives its leader would keep the GPUs' memory from the next server.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        end_group(process.pid, grace_s=20.0)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(5.0)
 
@@ -304,7 +302,7 @@ def _follow() -> None:
     signal.signal(
         signal.SIGUSR2, signal.SIG_IGN
     )  # Slurm's, before the time limit, to every process
-    lifeline.die_with_parent()
+    die_with_parent()
 
 
 class ServedClient(Client):

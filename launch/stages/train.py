@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import KitError
-from launch.files import digest, sha256_file, write_text
+from kit.files import digest, sha256_file, write_text
 from launch.inputs import base_model as fetch
 from launch.inputs import dims
 from launch.run import attempt, image, tracking

@@ -189,7 +189,7 @@ def test_a_cut_file_gives_what_is_before_the_cut(file: Path, rows: list[Any], da
     at = data.draw(st.integers(0, len(raw)))
     whole = raw[:at].count(b"\n")
     assert [row for _, row in read(file, raw[:at], cut="leave out")] == rows[:whole]
-    assert files.read_growing_jsonl(file) == rows[:whole]
+    assert files.tail_jsonl(file) == rows[:whole]
     rest = raw[:at].rpartition(b"\n")[2]
     if rest and not raw[at:].startswith(b"\n"):
         with pytest.raises(KitError, match=f"line {whole + 1} is cut off"):
@@ -207,7 +207,7 @@ def test_any_bytes_are_rows_or_an_error_that_names_the_line(file: Path, data: by
         assert error.fix
     else:
         assert all(isinstance(row, dict) for _, row in found)
-    files.read_growing_jsonl(file)
+    files.tail_jsonl(file)
 
 
 GOOD = b'{"a": 1}\n'
@@ -251,13 +251,13 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert error.value.where == str(tmp_path / "none")
     with pytest.raises(KitError, match="cannot be read"):
         list(files.read_jsonl(tmp_path, "file of rows"))
-    assert files.read_growing_jsonl(tmp_path / "none") == []
+    assert files.tail_jsonl(tmp_path / "none") == []
 
 
 def test_the_end_of_a_growing_file_is_read_alone(tmp_path: Path) -> None:
     rows = [{"step": n} for n in range(1000)]
     (tmp_path / "p.jsonl").write_bytes(lines(rows) + b'{"step": 10')
-    found = files.read_growing_jsonl(tmp_path / "p.jsonl", last_bytes=100)
+    found = files.tail_jsonl(tmp_path / "p.jsonl", last_bytes=100)
     assert 0 < len(found) < 10
     assert found == rows[-len(found) :]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from checks.verdict import write_verdict
-from launch.files import sha256_file
+from kit.files import sha256_file
 from launch.run import recipe, site
 from launch.run.folder import Run, create
 from launch.stages import judge

@@ -86,8 +86,8 @@ def test_nothing_there_is_no_checkpoint(tmp_path: Path) -> None:
 WORKER = """
 import os, sys, time
 sys.path.insert(0, {root!r})
-from launch.stages.axolotl_watch import die_with_parent
-die_with_parent()
+from launch.stages.axolotl_watch import end_with_torchrun
+end_with_torchrun()
 print(os.getpid(), flush=True)
 time.sleep(60)
 """

@@ -19,12 +19,12 @@ from judged_runs import counted, finish, servers, start, until
 
 from checks.tables import load_table
 from kit.errors import KitError
+from kit.process import is_alive
 from launch.inputs import comparators, wanted
 from launch.plan import choices
 from launch.run import judged_benchmarks, recipe, site
 from launch.run.folder import Run, create
 from launch.run.identity import as_json
-from launch.run.lifeline import there
 from launch.run.recipe import Recipe
 from launch.slurm.script import data_paths
 from launch.stages import evaluate, graders
@@ -126,7 +126,7 @@ def test_a_grading_that_was_killed_pays_for_no_reply_twice(make: Callable[..., R
     process.wait()
     before = calls(run, "judge")
     mine = servers(run)
-    until(lambda: not any(there(pid) for pid in mine))
+    until(lambda: not any(is_alive(pid) for pid in mine))
     assert not (run.items / f"{OTHER}.jsonl").exists(), "it was killed too late to show anything"
     finish(run, "stages")
     after = calls(run, "judge")

@@ -17,9 +17,9 @@ from judged_runs import counted, finish, servers, start, until
 
 from checks.items import Item
 from kit.errors import KitError
+from kit.process import is_alive
 from launch.run import recipe, site
 from launch.run.folder import Run, create
-from launch.run.lifeline import there
 from launch.stages import evaluate_judged, graders, serve
 from scoring import canary
 from scoring.client import Reply
@@ -94,7 +94,7 @@ def test_killed_servers_and_a_killed_evaluation_repeat_no_answered_call(
     process.kill()
     process.wait()
     mine = servers(run)
-    until(lambda: not any(there(pid) for pid in mine))
+    until(lambda: not any(is_alive(pid) for pid in mine))
     summary = finish(run)
     assert "was ended by SIGKILL" in (run.path / "child.log").read_text()
     assert without_seconds(summary) == without_seconds(dict(undisturbed[1]))
@@ -192,8 +192,8 @@ def test_a_server_ends_with_its_context_and_starts_again_after_its_death(tmp_pat
         assert client.ask([again])[0].text
         assert server.url != url
         second = server.process.pid
-    assert not there(first)
-    assert not there(second)
+    assert not is_alive(first)
+    assert not is_alive(second)
     assert any("was ended by SIGKILL" in line for line in said)
 
 

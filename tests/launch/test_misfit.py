@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kit.errors import KitError
-from launch.files import read_json
+from kit.files import read_json
 from launch.run.folder import Run
 from launch.stages import execution, misfit
 from launch.stages.table import STAGES

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from kit.errors import KitError
+from kit.process import is_alive
 from launch.run.folder import Run, find, held, open_run
-from launch.run.lifeline import there
 from launch.slurm import pipeline, state
 
 NewRun = Callable[..., Run]
@@ -169,9 +169,9 @@ def test_a_full_disk_is_named_and_resumed_from(
 
 def test_a_dead_process_that_nobody_reaped_is_not_alive() -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    assert there(process.pid)
+    assert is_alive(process.pid)
     process.kill()
     time.sleep(0.5)  # not waited for: the kernel keeps its number and its state
-    assert not there(process.pid)
+    assert not is_alive(process.pid)
     process.wait()
-    assert not there(process.pid)
+    assert not is_alive(process.pid)

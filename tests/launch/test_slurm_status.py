@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kit.errors import KitError
-from launch.files import write_json
+from kit.files import write_json
 from launch.run.folder import Run, held
 from launch.slurm import commands as slurm
 from launch.slurm import jobs, state

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from realslurm import RealSlurm
 
+from kit.files import tail_jsonl
 from launch.cli.options import shaped
 from launch.cli.watch import rank_log
-from launch.files import read_jsonl
 from launch.run import recipe, site
 from launch.run.folder import Run, create
 from launch.slurm import chain, jobs, pipeline, state
@@ -40,7 +40,7 @@ def test_two_nodes_disturbed_give_the_weights_of_one(
     number = chain.submit(run)["train"]
     progress = run.folder("train") / "progress.jsonl"
     end = time.monotonic() + 600
-    while not [r for r in read_jsonl(progress) if r["step"] >= 6] and time.monotonic() < end:
+    while not [r for r in tail_jsonl(progress) if r["step"] >= 6] and time.monotonic() < end:
         time.sleep(0.05)
     seen = state.overview(run, state.ask([run]))
     assert seen["stages"]["train"] == "running"
@@ -50,10 +50,10 @@ def test_two_nodes_disturbed_give_the_weights_of_one(
                "--wrap=sleep 1")  # fmt: skip
     jobs.wait(run, pipeline.Observer())
 
-    attempts = read_jsonl(run.folder("train") / "attempts.jsonl")
+    attempts = tail_jsonl(run.folder("train") / "attempts.jsonl")
     assert len(attempts) == 2
     assert attempts[1]["from"] >= 6, "it went on from where it was stopped, not from the interval"
-    steps = [r["step"] for r in read_jsonl(progress) if "loss" in r]
+    steps = [r["step"] for r in tail_jsonl(progress) if "loss" in r]
     assert steps == list(range(1, 13)), "no step was done twice"
     assert run.facts("train")["weights"] == alone.facts("train")["weights"]
     for rank in (0, 1):
