@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from checks.items import Item
-from checks.row_verdict import Evidence, Tier, judge_benchmark
+from checks.row_verdict import Evidence, judge_benchmark
 from checks.tables import Benchmark, Score, Table
+from checks.verdict_types import Row, Tier
 from kit.errors import KitError
 
 __all__ = ["FAULTS", "calibrate", "calibration_markdown"]
@@ -102,8 +103,8 @@ def calibrate(
                 "title": column.title,
                 "items": column.items,
                 "published": cell.value,
-                "margin": row["margin"],
-                "margin_why": row["margin_why"],
+                "margin": row.margin,
+                "margin_why": row.margin_why,
                 "faults": faults,
             }
         )
@@ -155,13 +156,13 @@ class _Rule:
         self.column, self.cell, self.tier = column, cell, tier
         self.size = GRID if column.metric == "mean" else column.items or 1
         self.centre = round(cell.value / 100 * self.size)
-        self.asked: dict[int, dict[str, Any]] = {}
+        self.asked: dict[int, Row] = {}
         self.low_pass = self._border(self.centre, 0, "reproduced")
         self.high_pass = self._border(self.centre, self.size, "reproduced")
         self.low_open = self._border(self.centre, 0, "reproduced", "inconclusive")
         self.high_open = self._border(self.centre, self.size, "reproduced", "inconclusive")
 
-    def judged(self, score: int) -> dict[str, Any]:
+    def judged(self, score: int) -> Row:
         """Give the checker's row for a score."""
         if score not in self.asked:
             items = self._items(score)
@@ -183,14 +184,14 @@ class _Rule:
 
     def _border(self, start: int, end: int, *words: str) -> int | None:
         """Give the last score from start towards end with one of these verdicts."""
-        if self.judged(start)["verdict"] not in words:
+        if self.judged(start).verdict not in words:
             return None
-        if self.judged(end)["verdict"] in words:
+        if self.judged(end).verdict in words:
             return end
         inside, outside = start, end
         while abs(outside - inside) > 1:
             middle = (inside + outside) // 2
-            if self.judged(middle)["verdict"] in words:
+            if self.judged(middle).verdict in words:
                 inside = middle
             else:
                 outside = middle

@@ -7,13 +7,14 @@ numbers behind the score, and that the score follows from them. A bundle's check
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from checks import preferences, rubric
 from checks.items import Item
 from checks.preferences import Judgement, Ruling, Vignette, Vote
 from checks.rater_agreement import agreement
 from checks.rubric import Conversation, Criterion, Graded
+from checks.verdict_types import Preferences, Rubric
 from kit.errors import KitError
 
 __all__ = ["ORDERS", "PROTOCOLS", "details"]
@@ -30,7 +31,7 @@ PAIRS_KEYS = ("protocol", "order", "vignettes", "rulings", "unread", "retried", 
               "criteria")  # fmt: skip
 
 
-def details(items: Sequence[Item]) -> tuple[dict[str, Any] | None, str]:
+def details(items: Sequence[Item]) -> tuple[Rubric | Preferences | None, str]:
     """Give the numbers behind a judged benchmark's score, in shares of 1.
 
     Returns:
@@ -58,7 +59,7 @@ def _protocol(items: Sequence[Item]) -> tuple[str, str]:
     return out[0], out[1]
 
 
-def _rubric(items: Sequence[Item]) -> tuple[dict[str, Any], str]:
+def _rubric(items: Sequence[Item]) -> tuple[Rubric, str]:
     protocol, _ = _protocol(items)
     graded = [_graded(item) for item in items]
     wrong = [
@@ -69,7 +70,7 @@ def _rubric(items: Sequence[Item]) -> tuple[dict[str, Any], str]:
     found = rubric.summarise(graded, protocol)
     out = {"kind": "rubric", **{k: found[k] for k in RUBRIC_KEYS}, "too_long": _too_long(items)}
     lost = sum(item.score is None for item in items)
-    return out, _problem(wrong, lost, "grade")
+    return cast(Rubric, out), _problem(wrong, lost, "grade")
 
 
 def _graded(item: Item) -> Graded:
@@ -88,7 +89,7 @@ def _graded(item: Item) -> Graded:
     )
 
 
-def _pairs(items: Sequence[Item]) -> tuple[dict[str, Any] | None, str]:
+def _pairs(items: Sequence[Item]) -> tuple[Preferences | None, str]:
     judgements = [j for item in items for j in _judgements(_key(item), item.extra["rulings"])]
     lost = sum(item.score is None for item in items)
     if not any(j.ruling for j in judgements):
@@ -108,7 +109,7 @@ def _pairs(items: Sequence[Item]) -> tuple[dict[str, Any] | None, str]:
     sets = [Vignette(i.id, "", ("", ""), _votes(i.extra["votes"])) for i in voted]
     own = [j for i in voted for j in _judgements(i.id, i.extra.get("vote_rulings", ()))]
     out["agreement"] = agreement(sets, own)
-    return out, _problem(wrong, lost, "ruling")
+    return cast(Preferences, out), _problem(wrong, lost, "ruling")
 
 
 def _too_long(items: Sequence[Item]) -> int:

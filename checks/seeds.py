@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
 from checks.items import Item
+from checks.verdict_types import Observation, Seeds
 
 __all__ = ["measure_seeds", "seeds_needed", "seeds_of", "widen"]
 
@@ -31,15 +32,14 @@ def seeds_of(items: Sequence[Item]) -> dict[int | None, list[Item]]:
     return dict(sorted(groups.items(), key=lambda pair: (pair[0] is not None, pair[0] or 0)))
 
 
-def measure_seeds(items: Sequence[Item]) -> dict[str, Any] | None:
+def measure_seeds(items: Sequence[Item]) -> Seeds | None:
     """Measure how far the scores of several training seeds lie apart.
 
     Returns:
-        {"scores": seed -> per cent, "spread": their standard deviation in points, "interval":
-        where one further seed's score falls (95%, per cent), "needed": None, set by the verdict};
+        The seeds' scores, their standard deviation and where one further seed's score falls (95%);
         None where fewer than two seeds were scored.
     """
-    from checks.comparisons import prediction_interval
+    from checks.comparisons import prediction_interval  # scipy: half a second
 
     means: dict[str, float] = {}
     for seed, group in seeds_of(items).items():
@@ -51,25 +51,24 @@ def measure_seeds(items: Sequence[Item]) -> dict[str, Any] | None:
     values = list(means.values())
     centre = math.fsum(values) / len(values)
     spread = math.sqrt(math.fsum((v - centre) ** 2 for v in values) / (len(values) - 1))
-    return {
-        "scores": {seed: round(value, 4) for seed, value in means.items()},
-        "spread": round(spread, 4),
-        "interval": [round(end, 4) for end in prediction_interval(values)],
-        "needed": None,
-    }
-
-
-def widen(row: dict[str, Any]) -> None:
-    """Put the wider of the items' and the seeds' interval into a row of verdict.json."""
-    seeds = row["seeds"]
-    if seeds is None or row["interval"] is None:
-        return
-    (low, high), (low_next, high_next) = row["interval"], seeds["interval"]
-    row["interval"] = [min(low, low_next), max(high, high_next)]
-    row["interval_method"] = (
-        f"the wider of the items' ({row['interval_method']}, {low:.2f}–{high:.2f}) and of one "
-        f"further seed's ({len(seeds['scores'])} seeds, {low_next:.2f}–{high_next:.2f})"
+    return Seeds(
+        scores={seed: round(value, 4) for seed, value in means.items()},
+        spread=round(spread, 4),
+        interval=[round(end, 4) for end in prediction_interval(values)],
     )
+
+
+def widen(seen: Observation, seeds: Seeds | None) -> Observation:
+    """Give the observation the wider of the items' and the seeds' interval, end by end."""
+    if seeds is None or seen.interval is None:
+        return seen
+    (low, high), (low_next, high_next) = seen.interval, seeds.interval
+    method = (
+        f"the wider of the items' ({seen.interval_method}, {low:.2f}–{high:.2f}) and of one "
+        f"further seed's ({len(seeds.scores)} seeds, {low_next:.2f}–{high_next:.2f})"
+    )
+    both = [min(low, low_next), max(high, high_next)]
+    return replace(seen, interval=both, interval_method=method)
 
 
 def seeds_needed(spread: float, room: float) -> int | None:
@@ -114,17 +113,28 @@ def problem(items: Sequence[Item]) -> str:
     return ""
 
 
-def explain(row: dict[str, Any]) -> str:
-    """Say for an inconclusive row whether the seeds are why, and how many would do; sets needed."""
-    seeds, edge = row["seeds"], row["margin"]
-    if seeds is None:
-        return ""
-    low, high = seeds["interval"]
-    if row["published"] - edge <= low and high <= row["published"] + edge:
-        return ""
-    room = abs(edge - abs(row["difference"]))
-    seeds["needed"] = seeds_needed(seeds["spread"], room)
-    said = f" The {len(seeds['scores'])} seeds lie {seeds['spread']:.2f} points apart (SD)"
-    if seeds["needed"] is None:
-        return f"{said}: no number of seeds decides this margin."
-    return f"{said}: about {max(seeds['needed'], len(seeds['scores']) + 1)} seeds would do."
+def undecided(seeds: Seeds, published: float, margin: float) -> bool:
+    """Whether the seeds alone leave it open that one further seed's score lies within the margin.
+
+    Args:
+        seeds: as measured.
+        published: per cent.
+        margin: points.
+    """
+    low, high = seeds.interval
+    return not (published - margin <= low and high <= published + margin)
+
+
+def explain(seeds: Seeds, room: float) -> tuple[int | None, str]:
+    """Give how many seeds would decide, None where no number does, and a sentence that says so.
+
+    Args:
+        seeds: as measured.
+        room: distance from their mean to the nearest edge of the margin, in points.
+    """
+    needed = seeds_needed(seeds.spread, room)
+    have = len(seeds.scores)
+    apart = f" The {have} seeds lie {seeds.spread:.2f} points apart (SD)"
+    if needed is None:
+        return None, f"{apart}: no number of seeds decides this margin."
+    return needed, f"{apart}: about {max(needed, have + 1)} seeds would do."

@@ -23,6 +23,7 @@ from checks.answers import EXTRACTIONS
 from checks.comparisons import paired
 from checks.items import Item
 from checks.tables import ModelRow, Table
+from checks.verdict_types import Readings
 from kit.errors import KitError
 
 __all__ = ["AS_SCORED", "ask", "compare", "outline", "sensitivity"]
@@ -60,7 +61,7 @@ def sensitivity(
     return [_one(name, group, table, row) for name, group in items.items() if _lettered(group)]
 
 
-def outline(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def outline(found: Sequence[Mapping[str, Any]]) -> list[Readings]:
     """Leave out the single items and what changes nothing to look at: for verdict.json."""
     return [
         {"benchmark": one["benchmark"], "title": one["title"], "variants": one["variants"]}

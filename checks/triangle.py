@@ -11,11 +11,12 @@ than two separate intervals can.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from checks.items import Item
 from checks.row_verdict import Evidence, judge_benchmark
 from checks.tables import Table
+from checks.verdict_types import Drift
 
 __all__ = ["triangle"]
 
@@ -30,7 +31,7 @@ def triangle(
     margins: Mapping[str, float | None],
     planned: Mapping[str, Mapping[str, Any]] | None = None,
     allow_partial: bool = False,
-) -> list[dict[str, Any]]:
+) -> list[Drift]:
     """Split each benchmark's difference into evaluation drift and training drift.
 
     Args:
@@ -44,13 +45,10 @@ def triangle(
         allow_partial: as there.
 
     Returns:
-        For each benchmark {"benchmark", "title", "evaluation": {verdict, reason, observed,
-        difference, margin}, "training": {items, difference, interval, p_value, p_adjusted,
-        p_equivalent, ours_only, reference_only, verdict, reason, method} or None}. The training
-        side's verdict is *equivalent*, *different* or *undecided*.
+        One drift a benchmark; where the sides share no item its training side is None.
     """
     entry = table.model(model)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for key in benchmarks:
         column = table.benchmarks.get(key)
         seen = judge_benchmark(
@@ -68,13 +66,13 @@ def triangle(
         rows.append(
             {
                 "benchmark": key,
-                "title": seen["title"],
-                "evaluation": {name: seen[name] for name in keep},
+                "title": seen.title,
+                "evaluation": {name: getattr(seen, name) for name in keep},
                 "training": _training(ours.get(key, ()), reference.get(key, ()), margins.get(key)),
             }
         )
     _decide(rows)
-    return rows
+    return cast(list[Drift], rows)
 
 
 def _training(

@@ -5,29 +5,37 @@
                     benchmarks=["medqa"], tier="weights")
 
 verdict.json is the only source of the terminal's table, the report page, the Markdown, the JUnit
-file and the model card. Its schema is ``checks/verdict.schema.json``.
+file and the model card. Its types are in :mod:`checks.verdict_types`, its schema, generated from
+them, is ``checks/verdict.schema.json``.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from checks.items import Item
 from checks.judge_statistics import details
-from checks.row_verdict import Evidence, Tier, judge_benchmark
+from checks.row_verdict import Evidence, judge_benchmark
 from checks.sensitivity import outline, sensitivity
-from checks.tables import Table
+from checks.tables import Average, Table
+from checks.verdict_types import AverageScore, Drift, Outcome, Row, Tier, Verdict
 from kit.errors import KitError
 from kit.files import write_text
 
 __all__ = ["EXIT_CODES", "SCHEMA", "check_tier", "judge", "read_verdict", "write_verdict"]
 
-SCHEMA = 1
-EXIT_CODES = {"reproduced": 0, "not reproduced": 1, "invalid": 2, "inconclusive": 3}
-WORST_FIRST = ("invalid", "not reproduced", "inconclusive", "reproduced")
+SCHEMA: Literal[1] = 1
+EXIT_CODES: dict[Outcome, Literal[0, 1, 2, 3]] = {
+    "reproduced": 0,
+    "not reproduced": 1,
+    "invalid": 2,
+    "inconclusive": 3,
+}
+WORST_FIRST: tuple[Outcome, ...] = ("invalid", "not reproduced", "inconclusive", "reproduced")
 
 
 def check_tier(tier: str) -> None:
@@ -100,21 +108,20 @@ def judge(
         judged, problem = details(items.get(key, ()))
         if problem:
             plan = {"problem": problem, **(plan or {})}
-        row = judge_benchmark(
-            Evidence(
-                key=key,
-                column=table.column(key, model),
-                published=table.score(key, model),
-                items=items.get(key, ()),
-                tier=tier,
-                planned=plan,
-                allow_partial=allow_partial,
-                failed=(failed or {}).get(key, ""),
-                before=(base_items or {}).get(key) or None,
-            )
+        evidence = Evidence(
+            key=key,
+            column=table.column(key, model),
+            published=table.score(key, model),
+            items=items.get(key, ()),
+            tier=tier,
+            planned=plan,
+            allow_partial=allow_partial,
+            failed=(failed or {}).get(key, ""),
+            before=(base_items or {}).get(key) or None,
+            judged=judged,
         )
-        rows.append({**row, "judged": judged})
-    drifts: list[dict[str, Any]] = []
+        rows.append(judge_benchmark(evidence))
+    drifts: list[Drift] = []
     if reference_items is not None:
         from checks.triangle import triangle
 
@@ -123,33 +130,35 @@ def judge(
             reference=reference_items,
             table=table,
             model=model,
-            benchmarks=[row["benchmark"] for row in rows],
-            margins={row["benchmark"]: row["margin"] for row in rows},
+            benchmarks=[row.benchmark for row in rows],
+            margins={row.benchmark: row.margin for row in rows},
             planned=planned,
             allow_partial=allow_partial,
         )
     named = {key: items[key] for key in dict.fromkeys(benchmarks) if items.get(key)}
-    found = {row["verdict"] for row in rows}
+    found = {row.verdict for row in rows}
     overall = next(word for word in WORST_FIRST if word in found)
     origin = dict(provenance or {})
-    return {
-        "schema": SCHEMA,
-        "verdict": overall,
-        "exit_code": EXIT_CODES[overall],
-        "headline": _headline(rows, overall),
-        "tier": tier,
-        "model": model,
-        "base": entry.base,
-        "table": {"name": table.name, "source": table.source, "sha256": table.sha256},
-        "benchmarks": rows,
-        "averages": _averages(rows, entry.averages),
-        "triangle": drifts,
-        "sensitivity": outline(sensitivity(named, table, model)),
-        "notes": _notes(rows, tier, origin, sorted(several)),
-        "next": _next(rows, overall, tier, origin),
-        "loss": [dict(point) for point in loss or ()],
-        "provenance": origin,
-    }
+    return asdict(
+        Verdict(
+            schema=SCHEMA,
+            verdict=overall,
+            exit_code=EXIT_CODES[overall],
+            headline=_headline(rows, overall),
+            tier=tier,
+            model=model,
+            base=entry.base,
+            table={"name": table.name, "source": table.source, "sha256": table.sha256},
+            benchmarks=rows,
+            averages=_averages(rows, entry.averages),
+            triangle=drifts,
+            sensitivity=outline(sensitivity(named, table, model)),
+            notes=_notes(rows, tier, origin, sorted(several)),
+            next=_next(rows, overall, tier, origin),
+            loss=[dict(point) for point in loss or ()],
+            provenance=origin,
+        )
+    )
 
 
 def write_verdict(path: Path, verdict: Mapping[str, Any]) -> None:
@@ -204,10 +213,10 @@ def read_verdict(path: Path) -> dict[str, Any]:
     return verdict
 
 
-def _headline(rows: Sequence[Mapping[str, Any]], overall: str) -> str:
+def _headline(rows: Sequence[Row], overall: Outcome) -> str:
     """Say the outcome in one sentence."""
     total = len(rows)
-    named = {word: [r["title"] for r in rows if r["verdict"] == word] for word in WORST_FIRST}
+    named = {word: [r.title for r in rows if r.verdict == word] for word in WORST_FIRST}
     if overall == "reproduced":
         return "The score is reproduced." if total == 1 else f"All {total} scores are reproduced."
     if total == 1:
@@ -226,9 +235,9 @@ def _headline(rows: Sequence[Mapping[str, Any]], overall: str) -> str:
     return f"{done} of {total} scores are reproduced; {'; '.join(parts)}."
 
 
-def _averages(rows: Sequence[Mapping[str, Any]], published: Sequence[Any]) -> list[dict[str, Any]]:
+def _averages(rows: Sequence[Row], published: Sequence[Average]) -> list[AverageScore]:
     """Give each published average whose benchmarks were all scored: shown, never judged."""
-    seen = {r["benchmark"]: r["observed"] for r in rows if r["observed"] is not None}
+    seen = {r.benchmark: r.observed for r in rows if r.observed is not None}
     return [
         {
             "name": average.name,
@@ -243,7 +252,7 @@ def _averages(rows: Sequence[Mapping[str, Any]], published: Sequence[Any]) -> li
 
 
 def _notes(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
     tier: Tier,
     origin: Mapping[str, Any],
     several: Sequence[int],
@@ -270,17 +279,17 @@ def _notes(
             "the difference itself is held against the margin, not the interval."
         )
     notes += [
-        f"{row['title']}: {row['unparsed']:,} of {row['evaluations']:,} responses had no answer "
+        f"{row.title}: {row.unparsed:,} of {row.evaluations:,} responses had no answer "
         "that could be read; each counts as wrong."
         for row in rows
-        if row["unparsed"]
+        if row.unparsed
     ]
     notes += [
-        f"{row['title']}: {row['missing']:,} items are missing."
+        f"{row.title}: {row.missing:,} items are missing."
         for row in rows
-        if row["missing"] and row["verdict"] != "invalid"
+        if row.missing and row.verdict != "invalid"
     ]
-    if len(rows) > 1 and all(row["verdict"] == "reproduced" for row in rows):
+    if len(rows) > 1 and all(row.verdict == "reproduced" for row in rows):
         notes.append(
             "Saying that all are reproduced needs no correction for their number: every one had "
             "to pass by itself (intersection–union)."
@@ -289,17 +298,17 @@ def _notes(
 
 
 def _next(
-    rows: Sequence[Mapping[str, Any]], overall: str, tier: Tier, origin: Mapping[str, Any]
+    rows: Sequence[Row], overall: Outcome, tier: Tier, origin: Mapping[str, Any]
 ) -> list[str]:
     """Say what to do next, commands first."""
     run, recipe = origin.get("run"), origin.get("recipe")
     hints = []
-    limited = [r for r in rows if r["verdict"] == "inconclusive" and r["planned"].get("why")]
+    limited = [r for r in rows if r.verdict == "inconclusive" and r.planned.get("why")]
     if overall == "invalid":
         hints.append(f"mfo logs {run}" if run else "score the missing items, then verify again")
     elif overall == "inconclusive" and limited:
         hints.append(
-            f"mfo run {recipe or 'RECIPE'}: without {limited[0]['planned']['why']}, all items count"
+            f"mfo run {recipe or 'RECIPE'}: without {limited[0].planned['why']}, all items count"
         )
     elif overall == "inconclusive" and tier == "weights":
         hints.append("score the rest of the items, then verify again")

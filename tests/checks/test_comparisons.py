@@ -210,10 +210,10 @@ def test_the_borders_that_calibration_finds_are_the_checkers(
     }
     table = parse_table(raw, name="t", where="t.toml")
     rule = _Rule(table.benchmarks["m"], table.models["s"].scores["m"], tier)
-    if rule.judged(rule.centre)["verdict"] != "reproduced":
+    if rule.judged(rule.centre).verdict != "reproduced":
         return
     import numpy as np
 
     for k in range(61):
         found = rule.verdicts(np.array([k]))
-        assert found[rule.judged(k)["verdict"]] == 1.0, k
+        assert found[rule.judged(k).verdict] == 1.0, k

@@ -149,7 +149,7 @@ def test_seeds_are_written_and_read(tmp_path: Path) -> None:
     assert read_items(path) == both
     measured = measure_seeds(both)
     assert measured is not None
-    assert measured["scores"] == {"1": 60.0, "2": 80.0}
+    assert measured.scores == {"1": 60.0, "2": 80.0}
     path.write_text('{"benchmark": "m", "id": "1", "score": 1, "seed": "x"}\n')
     with pytest.raises(KitError, match="seed is 'x'"):
         read_items(path)
