@@ -36,6 +36,7 @@ from launch.inputs.wanted import from_hub
 from launch.run import recipe as recipes
 from launch.run.judged_benchmarks import own_files
 from launch.stages.evaluate import shards_digest
+from scoring import kinds
 
 TITLES = {
     "medmcqa": "MedMCQA",
@@ -77,7 +78,7 @@ def run(recipe: str, seed: int, runs: Path, words: list[str] | None = None) -> d
     spec = tomllib.loads((place.parent / "run.toml").read_text())
     scores = json.loads((place / "summary.json").read_text())
     for name, one in scores["trained"].items():
-        if "score" in one:  # graded by a judge: a mean, with the spread of its items
+        if kinds.kind(name) in kinds.JUDGED:  # a mean, with the spread of its items
             file = place.parent / "items" / f"{name}.jsonl"
             items = [i.score for i in read_items(file, rubric={name}) if i.score is not None]
             found = mean_interval(items)
@@ -111,7 +112,7 @@ def mean_margin(scores: list[float], items: int, half: float) -> tuple[float, fl
 
 def share(numbers: dict[str, Any]) -> float:
     """Give a benchmark's score in per cent, 0 at least, as the tables print it."""
-    return max(0.0, 100 * numbers.get("accuracy", numbers.get("score", 0.0)))
+    return max(0.0, 100 * numbers.get("score", numbers.get("accuracy", 0.0)))
 
 
 def widest(name: str, measured: dict[str, list[dict[str, Any]]]) -> tuple[float, str]:
@@ -134,7 +135,7 @@ def widest(name: str, measured: dict[str, list[dict[str, Any]]]) -> tuple[float,
         numbers = [r["scores"]["trained"][name] for r in results]
         values = [share(n) for n in numbers]
         found.append(mean_margin(values, items, max(n["half"] for n in numbers))
-                     if "score" in numbers[0] else margin(values, items))  # fmt: skip
+                     if kinds.kind(name) in kinds.JUDGED else margin(values, items))  # fmt: skip
     half, wide = max(found, key=lambda pair: pair[1])
     return wide, (f"a further seed falls within ±{half:.2f} points of the mean of {seeds} (95% "
                   f"prediction), and its own {items} items have an interval")  # fmt: skip
@@ -174,7 +175,7 @@ def table(measured: dict[str, list[dict[str, Any]]], command: str) -> str:
     ]
     for name in names:
         first = results[0]["scores"]["trained"][name]
-        judged = "score" in first
+        judged = kinds.kind(name) in kinds.JUDGED
         wide, why = widest(name, measured)
         lines += [
             f"\n[benchmarks.{name}]",

@@ -110,8 +110,8 @@ def evaluate(
         pubmedqa: one of SPLITS: "auto", "test" (the 500 published on) or "labeled" (all 1,000).
 
     Returns:
-        By benchmark: items (asked), of (in the file), unparsed, accuracy (0..1), sha256 (of the
-        benchmark's file), seconds.
+        By benchmark: items (asked), of (in the file), unparsed, score (mean of the items, 0..1),
+        sha256 (of the benchmark's file), seconds.
 
     Raises:
         KitError: a benchmark, a task file or the model cannot be read, a name is unknown, or the
@@ -138,13 +138,13 @@ def evaluate(
                     "items": len(items),
                     "of": job.total,
                     "unparsed": sum("answer" in item and item["answer"] is None for item in items),
-                    "accuracy": sum(item["score"] for item in items) / len(items),
+                    "score": sum(item["score"] for item in items) / len(items),
                     "sha256": job.digest,
                     "seconds": round(time.monotonic() - started, 2),
                 }
                 log("{}: {:.1%} of {} items, {} without a readable answer, {:.0f} s".format(
                     job.name,
-                    *(results[job.name][k] for k in ("accuracy", "items", "unparsed", "seconds")),
+                    *(results[job.name][k] for k in ("score", "items", "unparsed", "seconds")),
                 ))  # fmt: skip
         finally:
             release(lm)  # of its memory, which the next model or server needs

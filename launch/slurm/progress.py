@@ -98,7 +98,7 @@ class Bars(Observer):
 
 
 def _share(name: str, numbers: dict[str, Any]) -> str:
-    value = numbers.get("accuracy", numbers.get("score"))
+    value = numbers.get("score", numbers.get("accuracy"))  # as summaries called it before
     return f"{name} —" if value is None else f"{name} {value:.1%}"
 
 

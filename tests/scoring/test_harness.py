@@ -79,7 +79,7 @@ def test_upstreams_words_stops_and_reading(tmp_path: Path, scripted: Any) -> Non
             assert all(i["score"] == (golds[i["id"]] == letter) for i in items)
             assert all(i["question"].startswith("Invented wording. ") for i in items)
         share = sum(g == first for g in golds.values()) / len(golds)
-        assert found[name]["accuracy"] == pytest.approx(share)
+        assert found[name]["score"] == pytest.approx(share)
         assert read_items(tmp_path / "published" / f"{name}.jsonl", name)
     settings = {json.dumps(kwargs, sort_keys=True) for _, kwargs in model.asked}
     assert [json.loads(one) for one in settings] == [
