@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from checks.report.figure import Axis, Frame, path, svg, text
 from checks.report.lines import standalone
 
-__all__ = ["STYLE", "scaling"]
+__all__ = ["PAGE", "STYLE", "scaling"]
+
+#: The template of the plan's page, for kit.page.render.
+PAGE = Path(__file__).parent / "plan.html.j2"
 
 WIDTH, HEIGHT = 760, 380
 

@@ -14,6 +14,8 @@ from kit.errors import KitError
 from kit.printing import emit
 from launch.cli.options import JSON
 
+#: What `mfo calibrate` counts for each fault.
+VERDICTS = ("reproduced", "inconclusive", "not reproduced")
 #: The row that is judged or calibrated where the built-in table is meant and no row is named.
 OWN_TABLE, OWN_MODEL = "fully-open-meditron", "Gemma-3-27B-MeditronFO"
 
@@ -93,8 +95,11 @@ def calibrate(
             fix="add items = N to its benchmarks",
         )
 
-    from rich.console import Console  # not at the top: a third of the time of `mfo audit`
+    # rich is not at the top: it would be a third of the time of `mfo audit`.
+    from rich.console import Console
     from rich.progress import Progress
+
+    from kit.columns import columns
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("simulating", total=len(keys), completed=-1)
@@ -110,13 +115,15 @@ def calibrate(
         click.echo(calibration_markdown(result), nl=False)
         return
     click.echo(f"{row} of {table.name}, tier {tier}: {runs:,} runs for each fault, in per cent")
-    click.echo(f"{'':27}{'true':>7}{'reproduced':>12}{'inconclusive':>14}{'not repr.':>11}")
+    rows: list[tuple[str, ...]] = []
     for one in result["rows"]:
-        click.echo(f"{one['title']}: {one['items']:,} items, margin ±{one['margin']:.2f}")
+        title = f"{one['title']}: {one['items']:,} items, margin ±{one['margin']:.2f}"
+        rows.append((title, *[""] * 4))
         for fault in one["faults"]:
-            shares = (100 * fault[w] for w in ("reproduced", "inconclusive", "not reproduced"))
-            cells = "{:>12.1f}{:>14.1f}{:>11.1f}".format(*shares)
-            click.echo(f"  {fault['fault']:<25}{fault['true']:>7.2f}{cells}")
+            shares = [f"{100 * fault[w]:.1f}" for w in VERDICTS]
+            rows.append((f"  {fault['fault']}", f"{fault['true']:.2f}", *shares))
+    head = ("", "true", "reproduced", "inconclusive", "not repr.")
+    click.echo("\n".join(columns(rows, head=head, right=range(1, 5))))
     click.echo(FAULT_NOTES)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
-from html import escape
 from pathlib import Path
 
 import click
+from markupsafe import Markup
 
-from checks.report.scaling import STYLE, scaling
+from checks.report.scaling import PAGE, STYLE, scaling
+from kit.columns import columns
 from kit.errors import KitError
 from kit.files import os_errors, write_text
+from kit.page import render as render_page
 from kit.printing import emit
 from launch.cli.options import JSON, RUNS, SET, complete_recipes, complete_sites, load_with, shaped
 from launch.plan import fit as planner
@@ -113,7 +115,6 @@ def render(made: Plan) -> str:
 
 
 def _answers(made: Plan) -> list[str]:
-
     one = made.chosen
     verdict = {"yes": "yes", "tight": "tight", "no": "NO"}[one.fits]
     lines = [
@@ -146,11 +147,10 @@ def _answers(made: Plan) -> list[str]:
         ways = ways_out(made) or ["no shape here: a larger GPU, or fewer tokens a sequence"]
         word = "instead" if one.fits == NO else "safer"
         lines += [(word if n == 0 else "", way) for n, way in enumerate(ways)]
-    return [f"  {word:<8}{text}" for word, text in lines]
+    return columns(lines, indent=2)
 
 
 def _queue(made: Plan) -> str:
-
     jobs, limit = made.chosen.jobs, f"{made.limit_h:g} h"
     if jobs.high <= 1:
         return f"one job within the limit of {limit}, no resubmission"
@@ -172,7 +172,6 @@ def _moment(one: Shape) -> str:
 
 
 def _memory(made: Plan) -> list[str]:
-
     one, dims = made.chosen, made.dims
     setup = one.setup
     dtype = {2: "bf16", 4: "fp32"}
@@ -198,18 +197,16 @@ def _memory(made: Plan) -> list[str]:
             "fused": "never all logits at once",
         }[setup.loss],
     }
-    lines = [
-        f"  {size / GIB:6.1f}  {part:<28}{ABOUT[part].format(**words)}"
+    rows = [
+        (f"{size / GIB:.1f}", part, ABOUT[part].format(**words))
         for part, size in one.memory.parts.items()
         if size >= 0.05 * GIB
     ]
-    beside = f"{span(one.memory.beside)}"
-    lines.append(f"  {beside:>6}  {'beside':<28}CUDA, NCCL, fragmentation: a guess")
-    return ["GiB of each GPU at the peak", *lines]
+    rows.append((span(one.memory.beside), "beside", "CUDA, NCCL, fragmentation: a guess"))
+    return ["GiB of each GPU at the peak", *columns(rows, right=(0,), indent=2)]
 
 
 def _time(made: Plan) -> list[str]:
-
     one, size, use = made.chosen, made.corpus, assumed("time.utilisation")
     hidden = (
         "hidden behind computing at best"
@@ -237,7 +234,7 @@ def _time(made: Plan) -> list[str]:
             f"{span(made.checkpoint.seconds)} s to write{known}",
         ),
     ]
-    return ["why", *(f"  {word:<8}{text}" for word, text in lines)]
+    return ["why", *columns(lines, indent=2)]
 
 
 def _again(made: Plan) -> str:
@@ -247,19 +244,13 @@ def _again(made: Plan) -> str:
         return ""
     if times == 1:
         return ", the recomputed forward pass included"
-    return (
-        f",\n{'':<10}the forward pass recomputed {times:.1f} times included "
-        f"(once: +checkpoint-once)"
-    )
+    return f",\nthe forward pass recomputed {times:.1f} times included (once: +checkpoint-once)"
 
 
 def _shapes(made: Plan) -> list[str]:
-
     first = next((s for s in made.others if s.fits != NO), made.others[0])
-    lines = [
-        f"  {'nodes':>5} {'GPUs':>5}  {'batch':>7}  {'GiB a GPU':>11}  {'hours':>12}  "
-        f"{'GPU-hours':>11}  {'use':>4}"
-    ]
+    head = ("nodes", "GPUs", "batch", "GiB a GPU", "hours", "GPU-hours", "use", "")
+    rows = []
     for one in made.others:
         use = first.time.gpu_hours.middle / one.time.gpu_hours.middle
         mark = {NO: "does not fit", YES: "", "tight": "tight"}[one.fits]
@@ -268,27 +259,33 @@ def _shapes(made: Plan) -> list[str]:
             "this plan" if one.nodes == made.chosen.nodes else "",
             "pays up to here" if one is made.pays else "",
         ]
-        lines.append(
-            f"  {one.nodes:>5} {one.ranks:>5}  "
-            f"{f'{one.setup.micro} x {one.setup.accumulation}':>7}  {span(one.memory.gib):>11}  "
-            f"{span(one.time.hours):>12}  {span(one.time.gpu_hours):>11}  "
-            f"{use:>4.0%}  {', '.join(n for n in notes if n)}".rstrip()
+        rows.append(
+            (
+                str(one.nodes),
+                str(one.ranks),
+                f"{one.setup.micro} x {one.setup.accumulation}",
+                span(one.memory.gib),
+                span(one.time.hours),
+                span(one.time.gpu_hours),
+                f"{use:.0%}",
+                ", ".join(n for n in notes if n),
+            )
         )
     last = made.others[-1]
-    lines.append(
-        f"  {last.ranks * 2:>11} to {MOST_GPUS:,}: no use. One step is {made.batch} packed "
-        f"sequences, and {made.most_ranks} GPUs have one each;\n{'':14}more would need another "
-        "global batch, which is another training"
+    beyond = (
+        f"  {last.ranks * 2} to {MOST_GPUS:,} GPUs: no use. One step is {made.batch} packed "
+        f"sequences, and {made.most_ranks} GPUs have one each;\n"
+        "  more would need another global batch, which is another training"
     )
     return [
         "shapes (batch: micro batch x accumulation; use: GPU-hours of the smallest that fits / "
         "its own)",
-        *lines,
+        *columns(rows, head=head, right=range(7), indent=2),
+        beyond,
     ]
 
 
 def _next(made: Plan) -> list[str]:
-
     one, own = made.chosen, int(made.recipe.table("train")["micro_batch_size"])
     if one.fits == NO and made.smallest:
         one = made.smallest
@@ -328,7 +325,6 @@ def figure(made: Plan, out: Path) -> str:
 
 
 def _curve(made: Plan, *, alone: bool) -> str:
-
     points = [
         {"gpus": s.ranks, "low": s.time.hours.low, "high": s.time.hours.high, "fits": s.fits != NO}
         for s in made.others
@@ -338,10 +334,10 @@ def _curve(made: Plan, *, alone: bool) -> str:
 
 def page(made: Plan, text: str) -> str:
     """Give the plan as one page without network: the figure and the terminal's text."""
-    title = escape(f"Plan: {made.recipe.name} on {made.site.name}")
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLE}</style></head><body><h1>{title}</h1>{_curve(made, alone=False)}"
-        f"<pre>{escape(text)}</pre></body></html>\n"
+    return render_page(
+        PAGE,
+        style=STYLE,
+        title=f"Plan: {made.recipe.name} on {made.site.name}",
+        curve=Markup(_curve(made, alone=False)),  # noqa: S704  the kit's own SVG
+        text=text,
     )

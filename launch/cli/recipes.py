@@ -10,6 +10,7 @@ from typing import Any
 import click
 import tomli_w
 
+from kit.columns import columns
 from kit.errors import KitError
 from kit.printing import emit
 from launch.cli.options import JSON, SET, complete_recipes, complete_sites, load_with
@@ -50,17 +51,20 @@ def recipes(as_json: bool) -> None:
     if as_json:
         emit(found)
         return
-    click.echo(
-        f"{'recipe':<19}{'size':>7}  {'sharding':<17}{'GPU-hours':<11}{'reported':>9}  status"
-    )
-    for one in found:
-        if "title" not in one:
-            click.echo(f"{one['name']:<19}{'':>7}  cannot be read: {one['problem']}")
-            continue
-        click.echo(
-            f"{one['name']:<19}{_size(one['parameters']):>7}  {one['sharding']:<17}"
-            f"{_cost(one)}  {one['problem'] or one['status']}"
+    head = ("recipe", "size", "sharding", "GPU-hours", "reported", "status")
+    rows = [
+        (
+            one["name"],
+            _size(one["parameters"]),
+            one["sharding"],
+            *_cost(one),
+            one["problem"] or one["status"],
         )
+        if "title" in one
+        else (one["name"], "", "", "", "", f"cannot be read: {one['problem']}")
+        for one in found
+    ]
+    click.echo("\n".join(columns(rows, head=head, right=(1, 4))))
     click.echo(
         f"\nGPU-hours: planned for training as published, on the GPUs of {PLANNED_AT}; reported: "
         "by a third\nparty; a recipe without GPUs runs on two cores, in minutes"
@@ -122,12 +126,13 @@ def _size(parameters: int) -> str:
     return f"{parameters / 1e9:.1f}B" if parameters >= 1e8 else f"{parameters / 1e6:.1f}M"
 
 
-def _cost(one: Mapping[str, Any]) -> str:
+def _cost(one: Mapping[str, Any]) -> tuple[str, str]:
+    """Give the GPU-hours of one line of the list: planned, reported."""
     planned, reported = one["planned_gpu_hours"], one["reported_gpu_hours"]
     words = "not planned" if one["gpus"] else "none"
     if planned:
         words = "{:.0f} to {:.0f}".format(*planned)
-    return f"{words:<11}{'' if reported is None else f'{reported:.0f}':>9}"
+    return words, "" if reported is None else f"{reported:.0f}"
 
 
 @click.group()

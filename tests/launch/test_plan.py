@@ -1,6 +1,7 @@
 """The planner against reported GPU-hours, its words, and what cannot be planned."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from planned_shapes import FAMILY, made, setup
 
 from kit.errors import KitError
+from kit.page import sha256_source
 from launch.cli import plan as plan_command
 from launch.inputs import dims
 from launch.plan import assume as plan_assume
@@ -237,7 +239,7 @@ def test_each_way_out_fits() -> None:
 def test_the_plan_in_the_terminal(call: Call, tmp_path: Path) -> None:
     code, out, _ = call("plan", "gemma-3-27b", "--site", "clariden")
     assert code == 0
-    for said in ("fits    yes", "GPU-hours", "kWh", "no resubmission", "gradients, whole",
+    for said in ("fits   yes", "GPU-hours", "kWh", "no resubmission", "gradients, whole",
                  "262,208 words", "this plan", "pays up to here", "does not fit",
                  "256 GPUs have one each", "next:  mfo run gemma-3-27b"):  # fmt: skip
         assert said in out
@@ -267,13 +269,25 @@ def test_the_page_and_the_figure(call: Call, tmp_path: Path) -> None:
     assert "4,096" in words
     assert call("plan", "apertus-70b", "--out", page)[0] == 0
     assert "<svg" in page.read_text()
-    assert "http" not in page.read_text().replace("http://www.w3.org/2000/svg", "")
+    assert "http" not in re.sub("http://www.w3.org/2000/svg|http-equiv", "", page.read_text())
+    assert " style=" not in page.read_text(), "the content security policy refuses it"
     code, _, err = call("plan", "apertus-70b", "--out", tmp_path / "plan.txt")
     assert code == 2
     assert ".html" in err
     code, _, err = call("plan", "apertus-70b", "--out", tmp_path / "no" / "plan.svg")
     assert code == 2
     assert "cannot be written" in err
+
+
+def test_on_the_page_text_is_escaped_and_only_its_own_style_allowed() -> None:
+    odd = made("gemma-3-27b")
+    odd = replace(odd, site=replace(odd.site, name="<script>site"))
+    page = plan_command.page(odd, "<b>5 < 6</b>")
+    assert "<script" not in page
+    assert "&lt;script&gt;site" in page
+    assert "<b>" not in page
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    assert f"default-src 'none'; style-src '{sha256_source(style)}'" in page
 
 
 @pytest.mark.parametrize(
