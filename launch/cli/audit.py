@@ -7,8 +7,6 @@ from typing import Any
 import click
 
 from checks.audit import audit as audit_table
-from checks.calibrate import FAULT_NOTES, calibration_markdown
-from checks.calibrate import calibrate as run_calibration
 from checks.tables import Table, load_table
 from kit.errors import KitError
 from kit.printing import emit
@@ -84,6 +82,14 @@ def calibrate(
     Seconds, no GPU. For each benchmark: false alarms when nothing is wrong, and how often planted
     faults are seen.
     """
+    # None of these at the top: they would be a third of the time of `mfo audit`.
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from checks.calibrate import FAULT_NOTES, calibration_markdown
+    from checks.calibrate import calibrate as run_calibration
+    from kit.columns import columns
+
     table = load_table(published)
     row = model or _only_row(table)
     entry = table.model(row)
@@ -94,12 +100,6 @@ def calibrate(
             where=table.name,
             fix="add items = N to its benchmarks",
         )
-
-    # rich is not at the top: it would be a third of the time of `mfo audit`.
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from kit.columns import columns
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("simulating", total=len(keys), completed=-1)
