@@ -21,10 +21,10 @@ from checks.card import Facts, model_card
 from checks.verdict import read_verdict
 from kit.errors import KitError
 from kit.files import os_errors, read_json, write_text
+from kit.toml import read_toml
 from launch.cli.options import RUN, RUNS
 from launch.run import tracking
 from launch.run.folder import Run, find
-from launch.run.recipe import read_toml
 
 LICENCE = click.option(
     "--licence",

@@ -13,6 +13,7 @@ import tomli_w
 from kit.columns import columns
 from kit.errors import KitError
 from kit.printing import emit
+from kit.toml import read_toml
 from launch.cli.options import JSON, SET, complete_recipes, complete_sites, load_with
 from launch.inputs import base_model as base_models
 from launch.inputs import departures, dims
@@ -20,14 +21,7 @@ from launch.plan import fit as plan
 from launch.plan.assume import Range
 from launch.run import site as sites
 from launch.run import stacks
-from launch.run.recipe import (
-    RECIPES,
-    Recipe,
-    fitting_variants,
-    known_recipes,
-    load,
-    read_toml,
-)
+from launch.run.recipe import RECIPES, Recipe, fitting_variants, known_recipes, load
 from launch.run.recipe_keys import flat
 from launch.stages.train import axolotl_config, to_yaml
 

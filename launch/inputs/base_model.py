@@ -20,8 +20,6 @@ from launch.run.folder import versions
 from launch.run.recipe import Recipe
 from launch.run.site import Site
 
-_SOURCES = ("hub", "random")
-
 
 def base_model_identity(recipe: Recipe) -> dict[str, Any]:
     """Everything that decides the base model, without building or fetching it."""
@@ -47,7 +45,7 @@ def base_model_identity(recipe: Recipe) -> dict[str, Any]:
         if local.is_dir():
             return {"source": "folder", "files": _hashes(local), **turns}
         return {"source": "hub", "base": model["base"], "revision": model["revision"], **turns}
-    raise KitError(f"model.source is {model.get('source')!r}; known: {', '.join(_SOURCES)}")
+    raise KitError("model.source is missing; it takes hub or random", where=f"recipe {recipe.name}")
 
 
 #: What makes a base model that is built and not fetched.

@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from corpus.store import Repo, Store, check_path, is_commit, is_hex
 from kit.errors import KitError, nearest
-from launch.run.recipe import RECIPES, read_toml
+from kit.toml import read_toml
+from launch.run.recipe import RECIPES
 from launch.run.site import Site
 
 PINS = RECIPES / "upstream.toml"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError, nearest
-from launch.run.recipe import read_toml
+from kit.toml import read_toml
 from launch.run.site import Site
 
 FILE = Path(__file__).with_name("plan.toml")

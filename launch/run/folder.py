@@ -24,8 +24,9 @@ from typing import Any
 from kit.errors import KitError, nearest
 from kit.files import read_json, sha256_file, without_none, write_json, write_text
 from kit.process import is_alive, start_time
+from kit.toml import read_toml
 from launch.run import image
-from launch.run.recipe import ROOT, Recipe, read_toml
+from launch.run.recipe import ROOT, Recipe
 from launch.run.site import Site
 
 #: Raised when a run folder of an older kit can no longer be read.

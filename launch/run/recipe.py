@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError, nearest
-from launch.run.recipe_keys import HEAD, KEPT, PATHS, SCHEMA, WORDS, WORDS_OF
+from kit.toml import read_toml
+from launch.run.recipe_keys import KEPT, PATHS, TABLES, WORDS
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "recipes"
@@ -37,7 +38,7 @@ class Recipe:
 
     Attributes:
         name: the folder's name, with "+VARIANT" behind it for each variant.
-        data: the tables of SCHEMA plus `train`, with every path absolute.
+        data: the tables of TABLES and what KEPT names, with every path absolute.
         lineage: the recipes that it was put together from, the root first; parts are not named.
         settings: what `--set` and its shorthands changed, as given.
         readable: the tables that may be read; None: all.
@@ -73,20 +74,6 @@ class Recipe:
 def known_recipes() -> list[str]:
     """Names of the recipes that ship with the kit."""
     return sorted(p.parent.name for p in RECIPES.glob("*/recipe.toml"))
-
-
-def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """Read a TOML file; a missing or broken one is a KitError that names the line."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise KitError(f"{what} is not there", where=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise KitError(
-            f"{what} is not valid TOML: {error}", where=str(path), fix="mend the line and run again"
-        ) from None
-    except OSError as error:
-        raise KitError(f"{what} cannot be read: {error.strerror}", where=str(path)) from None
 
 
 def load(name: str) -> Recipe:
@@ -165,7 +152,7 @@ def _load(name: str, below: tuple[str, ...]) -> Recipe:
         above = _load(own["extends"], (*below, folder.name))
         data, lineage = copy.deepcopy(above.data), (*above.lineage, folder.name)
     data = _over(data, own, file)
-    missing = [t for t in (*SCHEMA, "train") if t not in data]
+    missing = [t for t in TABLES if t not in data]
     if missing:
         raise KitError(f"recipe {folder.name} has no table [{missing[0]}]", where=str(file))
     return Recipe(folder.name, data, lineage)
@@ -181,7 +168,7 @@ def _part(name: str, where: Path) -> Path:
 def _read(file: Path, what: str) -> dict[str, Any]:
     """Read and check one file of a recipe; its paths become absolute."""
     own = read_toml(file, what)
-    _check_tables(own, file)
+    _check(own, str(file), what)
     for key in PATHS:
         table, leaf = key.split(".")
         value = own.get(table, {}).get(leaf)
@@ -213,21 +200,20 @@ def _over(below: dict[str, Any], own: dict[str, Any], file: Path) -> dict[str, A
         del table[leaf]
     for key, more in own.get("append", {}).items():
         table, leaf = _place(data, key)
-        if table is None or not isinstance(table.get(leaf, []), list) or not isinstance(more, list):
+        if table is None or not isinstance(table.get(leaf, []), list):
             raise KitError(f"append takes lists; {key!r} is none", where=str(file))
         table[leaf] = [*table.get(leaf, []), *more]
     for key, gone in own.get("remove", {}).items():
         table, leaf = _place(data, key)
         held = table.get(leaf) if table else None
-        if table is None or not isinstance(held, list) or not isinstance(gone, list) or (
-            any(one not in held for one in gone)
-        ):  # fmt: skip
-            raise KitError(f"remove takes lists of what is there; {key!r} is {held!r}",
-                           where=str(file))  # fmt: skip
+        if table is None or not isinstance(held, list) or any(one not in held for one in gone):
+            raise KitError(
+                f"remove takes lists of what is there; {key!r} is {held!r}", where=str(file)
+            )
         table[leaf] = [one for one in held if one not in gone]
         if not table[leaf]:
             del table[leaf]  # as if nothing had been put there
-    own = {k: v for k, v in own.items() if k not in HEAD or k in KEPT}
+    own = {k: v for k, v in own.items() if k in TABLES or k in KEPT}
     config = own.get("train", {}).get("config")
     if config is not None:
         own["train"] = {k: v for k, v in own["train"].items() if k != "config"}
@@ -265,33 +251,11 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _check_tables(data: Mapping[str, Any], where: Path) -> None:
-    allowed = {"train", *HEAD, *SCHEMA}
-    for table, values in data.items():
-        if table not in allowed:
-            raise KitError(
-                f"unknown table or key {table!r}; {nearest(table, allowed)}", where=str(where)
-            )
-        if table in HEAD and not isinstance(values, HEAD[table]):
-            raise KitError(f"{table} takes {WORDS_OF[HEAD[table]]}, not {values!r}",
-                           where=str(where))  # fmt: skip
-        if table in SCHEMA:
-            if not isinstance(values, Mapping):
-                raise KitError(f"{table} must be a table, [{table}]", where=str(where))
-            for key, value in values.items():
-                _check_value(f"{table}.{key}", value, str(where))
+def _check(data: Mapping[str, Any], where: str, what: str = "the setting") -> None:
+    from kit import schema  # msgspec's weight, as recipe_schema's
+    from launch.run.recipe_schema import RecipeFile
 
-
-def _check_value(key: str, value: Any, where: str) -> None:
-    table, _, leaf = key.partition(".")
-    kind = SCHEMA[table].get(leaf)
-    if kind is None:
-        names = [f"{t}.{k}" for t, keys in SCHEMA.items() for k in keys]
-        raise KitError(f"unknown key {key!r}; {nearest(key, names)}", where=where)
-    kinds = (int, float) if kind is float else (kind,)
-    right = isinstance(value, kinds) and not (bool not in kinds and isinstance(value, bool))
-    if not right or (kind in (int, float) and value < 0):
-        raise KitError(f"{key} takes {WORDS_OF[kind]}, not {value!r}", where=where)
+    schema.convert(data, RecipeFile, where=where, what=what)
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -318,8 +282,8 @@ def with_settings(recipe: Recipe, settings: Iterable[tuple[str, Any]]) -> Recipe
         table, _, rest = key.partition(".")
         if table == "train" and rest:
             value = _set_train(data["train"], rest, value)
-        elif table in SCHEMA and rest:
-            _check_value(key, value, "--set")
+        elif table in TABLES and rest:
+            _check({table: {rest: value}}, "--set")
             if key in PATHS and value not in WORDS:
                 value = str(Path(value).expanduser().resolve())
             data[table][rest] = value
@@ -334,8 +298,10 @@ def with_settings(recipe: Recipe, settings: Iterable[tuple[str, Any]]) -> Recipe
 
 
 def _all_keys(data: Mapping[str, Any]) -> list[str]:
-    keys = [f"{t}.{k}" for t, names in SCHEMA.items() for k in names]
-    return keys + [f"train.{k}" for k in data.get("train", {})]
+    from kit import schema  # msgspec's weight, as recipe_schema's
+    from launch.run.recipe_schema import Tables
+
+    return schema.names(Tables) + [f"train.{k}" for k in data.get("train", {})]
 
 
 def _set_train(train: dict[str, Any], dotted: str, value: Any) -> Any:

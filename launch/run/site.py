@@ -14,7 +14,7 @@ from string import Template
 from typing import Any
 
 from kit.errors import KitError, nearest
-from launch.run.recipe import read_toml
+from kit.toml import read_toml
 
 DEFAULT_MIN = {"corpus": 120, "train": 720, "evaluate": 360, "judge": 30}
 SITES = Path(__file__).resolve().parent.parent / "sites"

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError
-from launch.run.recipe import RECIPES, Recipe, read_toml
+from kit.toml import read_toml
+from launch.run.recipe import RECIPES, Recipe
 
 #: Keys of a stack, and their type.
 KEYS: dict[str, type] = {

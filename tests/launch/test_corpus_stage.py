@@ -85,13 +85,12 @@ def test_the_stage_removes_what_the_recipe_is_scored_on(
 
 
 def test_an_unknown_mode_is_refused(make: Callable[..., Run]) -> None:
-    with pytest.raises(KitError, match="off, correct, faithful"):
-        execution.execute(make("corect"), "corpus")
+    says = r"takes off, correct or faithful, not 'corect'; nearest: correct"
+    with pytest.raises(KitError, match=says):
+        make("corect")
     for wrong in (("corpus.decontaminate", "corect"), ("corpus.threshold", 50.0)):
-        settings = [("corpus.decontaminate", "correct"), wrong]
-        chosen = recipe.with_settings(recipe.load("gemma-3-27b"), settings)
         with pytest.raises(KitError):  # before a job waits in a queue
-            choices.decide(chosen, site.load("laptop"), ["corpus"])
+            recipe.with_settings(recipe.load("gemma-3-27b"), [wrong])
 
 
 def test_what_is_held_against_what_is_said_before_a_run() -> None:

@@ -49,7 +49,7 @@ def ours(one: recipe.Recipe) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", SIX)
 def test_every_difference_from_the_real_file_has_its_reason(name: str) -> None:
-    assert set(SIX) == {n for n in recipe.known_recipes() if "upstream_file" in recipe.read_toml(
+    assert set(SIX) == {n for n in recipe.known_recipes() if "upstream_file" in read_toml(
         recipe.RECIPES / n / "recipe.toml", n)}  # fmt: skip
     one = recipe.load(name)
     seen = compare(one, theirs(name), ours(one))

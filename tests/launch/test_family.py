@@ -9,6 +9,7 @@ import pytest
 
 from checks.tables import load_table
 from kit.errors import KitError
+from kit.toml import read_toml
 from launch.cli.recipes import training_file
 from launch.inputs import dims
 from launch.run import recipe
@@ -101,7 +102,7 @@ def without_reasons(name: str) -> dict[str, Any]:
 
 
 def test_what_two_models_differ_in_is_all_that_a_recipe_says() -> None:
-    own = recipe.read_toml(recipe.RECIPES / "olmo-2-32b" / "recipe.toml", "olmo")
+    own = read_toml(recipe.RECIPES / "olmo-2-32b" / "recipe.toml", "olmo")
     said = {k for k in flat(own) if "." in k}
     gemma, olmo = (without_reasons(n) for n in ("gemma-3-27b", "olmo-2-32b"))
     differing = {k for k in olmo if olmo[k] != gemma.get(k)} - {"title", "upstream_file"}
@@ -162,7 +163,7 @@ def write(folder: Path, text: str) -> str:
         ('extends = "gemma-3-27b"\nunset = "train.eot_tokens"\n', "unset takes a list"),
         ('extends = "gemma-3-27b"\nwith = ["fdsp2"]\n', "nearest: fsdp2"),
         ('extends = "gemma-3-27b"\n[append]\n"train.seed" = [1]\n', "append takes lists"),
-        ('extends = "gemma-3-27b"\n[append]\n"train.plugins" = "x"\n', "append takes lists"),
+        ('extends = "gemma-3-27b"\n[append]\n"train.plugins" = "x"\n', "plugins takes a list"),
         ('extends = "gemma-3-27b"\n[published]\ngpu_hours = "9"\n', "a number >= 0"),
     ],
 )

@@ -111,7 +111,7 @@ BROKEN: dict[str, list[tuple[Callable[[SimpleNamespace], object], str]]] = {
                    (gone("model.json"), "is not there")],
     "corpus": [(gone("corpus/curated_qa.jsonl"), "curated_qa")],
     "protocol": [(edit("recipe.toml", 'tasks = "upstream"', 'tasks = "kit"\nextraction = "x"'),
-                  "there is no extraction 'x'"),
+                  "eval.extraction takes published or robust, not 'x'"),
                  (edit("recipe.toml", '"upstream"', '"upstream-2026-08"'), "upstream-2026-07")],
     "benchmarks": [(replaced("benchmarks/medqa.jsonl", "{\n"), "medqa.jsonl"),
                    (replaced("benchmarks/healthbench.jsonl", "{}\n"), "healthbench.jsonl"),
@@ -135,7 +135,7 @@ BROKEN: dict[str, list[tuple[Callable[[SimpleNamespace], object], str]]] = {
                         (replaced("table.toml", "="), "table.toml"),
                         (edit("recipe.toml", '"ours"', '"our"'), "our"),
                         (edit("recipe.toml", "[published]\n", '[published]\ntier = "x"\n'),
-                         "there is no tier 'x'")],
+                         "published.tier takes weights or retrain, not 'x'")],
 }  # fmt: skip
 
 

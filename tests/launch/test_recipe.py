@@ -5,13 +5,20 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
 
+from checks import answers, judge_statistics
+from corpus import rule
 from kit.errors import KitError
+from kit.toml import read_toml
 from launch.run import recipe
+from launch.run.recipe_keys import PATHS, TABLES
+from launch.run.recipe_schema import RecipeFile, Tables
 from launch.run.site import Site
 from launch.stages.train import accumulation, axolotl_config, to_yaml
+from scoring import harness, judge_protocol, models
 
 
 def test_one_step_is_256_sequences_at_the_published_shape_and_at_others() -> None:
@@ -32,7 +39,7 @@ def flat(table: dict, prefix: str = "") -> dict:
 
 
 def test_smoke_differs_from_gemma_only_where_its_list_says() -> None:
-    own = recipe.read_toml(recipe.RECIPES / "smoke" / "recipe.toml", "smoke")
+    own = read_toml(recipe.RECIPES / "smoke" / "recipe.toml", "smoke")
     assert own["extends"] == "gemma-3-27b"
     listed = {k for k in flat(own) if k not in ("extends", "title")}
     smoke, gemma = flat(recipe.load("smoke").data), flat(recipe.load("gemma-3-27b").data)
@@ -145,3 +152,34 @@ def test_a_broken_recipe_of_ones_own_does_not_hide_the_others(
     assert "not valid TOML" in lines["no-toml"]
     problems = {r["name"]: r["problem"] for r in json.loads(call("recipes", "--json")[1])}
     assert {name for name, problem in problems.items() if problem} == {"no-corpus", "no-toml"}
+
+
+def test_the_words_of_the_schema_are_those_that_the_kit_knows() -> None:
+    """A word that the code knows and the schema refuses could not be asked for, and vice versa."""
+    known = {
+        "eval.tasks": harness.WORDINGS,
+        "eval.extraction": answers.EXTRACTIONS,
+        "eval.pubmedqa": harness.SPLITS,
+        "eval.backend": models.BACKENDS,
+        "judge.protocol": judge_statistics.PROTOCOLS,
+        "judge.order": judge_statistics.ORDERS,
+        "judge.bos": judge_protocol.BOS,
+        "judge.special_tokens": judge_protocol.SPECIAL_TOKENS,
+        "corpus.decontaminate": ("off", *rule.MODES),
+    }
+    schema = msgspec.json.schema(RecipeFile)["$defs"]
+    for key, words in known.items():
+        table, _, leaf = key.partition(".")
+        assert set(schema[table.capitalize()]["properties"][leaf]["enum"]) == set(words), key
+
+
+def test_the_names_of_tables_and_paths_are_the_schemas() -> None:
+    assert Tables.__struct_fields__ == TABLES
+    described = msgspec.json.schema(RecipeFile)["$defs"]
+    paths = {
+        f"{table.lower()}.{key}"
+        for table in map(str.capitalize, TABLES[:-1])
+        for key, value in described[table]["properties"].items()
+        if value.get("description", "").startswith("a path")
+    }
+    assert paths | {"train.config"} == set(PATHS)
