@@ -29,10 +29,12 @@ Count = Annotated[int, Meta(ge=0)]
 Positive = Annotated[int, Meta(ge=1)]
 Amount = Annotated[float, Meta(ge=0)]
 Sha256 = Annotated[
-    str, Meta(pattern="^[0-9a-f]{64}$", description="a sha256, 64 hexadecimal digits")
+    str,
+    Meta(pattern="^[0-9a-f]{64}$", max_length=64, description="a sha256, 64 hexadecimal digits"),
 ]
 Commit = Annotated[
-    str, Meta(pattern="^[0-9a-f]{40}$", description="a commit, 40 hexadecimal digits")
+    str,
+    Meta(pattern="^[0-9a-f]{40}$", max_length=40, description="a commit, 40 hexadecimal digits"),
 ]
 
 _SHOWN = 80
@@ -74,8 +76,8 @@ def convert(data: object, kind: type[T], *, where: str, what: str, fix: str = ""
 
 
 @functools.cache
-def closed(kind: type) -> type[Any]:
-    """Give the Struct of a dataclass: the same fields, no others, and no number below 0.
+def closed(kind: type, without: tuple[str, ...] = ()) -> type[Any]:
+    """Give the Struct of a dataclass: its fields but those, no others, and no number below 0.
 
     For classes of modules that must not import msgspec; `Annotated` is msgspec's to read.
     """
@@ -83,6 +85,8 @@ def closed(kind: type) -> type[Any]:
     numbers: dict[object, object] = {int: Count, float: Amount}
     rows: list[tuple[Any, ...]] = []
     for field in fields(kind):
+        if field.name in without:
+            continue
         row: tuple[Any, ...] = (field.name, numbers.get(hints[field.name], hints[field.name]))
         if field.default_factory is not MISSING:
             row += (msgspec.field(default_factory=field.default_factory),)

@@ -7,20 +7,22 @@ place documents it or whether it is a guess.
 
 from __future__ import annotations
 
+import functools
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, Literal
 
 from kit.errors import KitError, nearest
 from kit.toml import read_toml
+from launch.run.recipe import merge
 
 DEFAULT_MIN = {"corpus": 120, "train": 720, "evaluate": 360, "judge": 30}
 SITES = Path(__file__).resolve().parent.parent / "sites"
-SCHEDULERS = ("local", "slurm")
-RUNTIMES = ("none", "container-engine", "pyxis", "apptainer", "podman-hpc")
-EVIDENCE = ("documented", "guess", "kit")
+Scheduler = Literal["local", "slurm"]
+Runtime = Literal["none", "container-engine", "pyxis", "apptainer", "podman-hpc"]
+Evidence = Literal["documented", "guess", "kit"]
 _SECRET = ("TOKEN", "SECRET", "PASSWORD", "_KEY")
 
 
@@ -43,7 +45,7 @@ class Site:
         time_min: minutes for each stage, under its name.
         signal_s: seconds before the limit at which training is asked to save and to stop.
         network: whether compute nodes reach the internet.
-        runtime: how the stages' container is started, one of RUNTIMES.
+        runtime: how the stages' container is started, one of Runtime.
         images: image of the roles "train" and "eval".
         mounts: folders that the container sees, "SRC:DST"; ${VARIABLES} are filled in.
         edf: what a Container Engine file says beside image, mounts and environment.
@@ -63,7 +65,7 @@ class Site:
 
     name: str
     title: str
-    scheduler: str = "local"
+    scheduler: Scheduler = "local"
     nodes: int = 1
     processes_per_node: int = 2
     gpus_per_node: int = 0
@@ -78,7 +80,7 @@ class Site:
     time_min: dict[str, int] = field(default_factory=dict)
     signal_s: int = 300
     network: bool = True
-    runtime: str = "none"
+    runtime: Runtime = "none"
     images: dict[str, str] = field(default_factory=dict)
     mounts: list[str] = field(default_factory=list)
     edf: dict[str, Any] = field(default_factory=dict)
@@ -93,7 +95,7 @@ class Site:
     environment: dict[str, str] = field(default_factory=dict)
     allreduce_gbps: float = 0.0
     hardware: dict[str, Any] = field(default_factory=dict)
-    evidence: dict[str, str] = field(default_factory=dict)
+    evidence: dict[str, Evidence] = field(default_factory=dict)
 
     @property
     def world_size(self) -> int:
@@ -154,8 +156,6 @@ def load(name: str) -> Site:
 
 
 def _inherited(name: str, file: Path, below: tuple[str, ...]) -> dict[str, Any]:
-    from launch.run.recipe import merge
-
     if name in below:
         raise KitError(f"site {name} extends itself", where=" -> ".join((*below, name)))
     own = read_toml(file, f"site {name}")
@@ -165,27 +165,10 @@ def _inherited(name: str, file: Path, below: tuple[str, ...]) -> dict[str, Any]:
     return merge(_inherited(str(above), profile_path(str(above)), (*below, name)), own)
 
 
-#: The type of each key, from the dataclass's own annotations.
-_TYPES: dict[str, type] = {"str": str, "int": int, "bool": bool, "float": float}
-KINDS: dict[str, type] = {
-    f.name: _TYPES.get(str(f.type), dict if str(f.type).startswith("dict") else list)
-    for f in fields(Site)
-    if f.name != "name"
-}
-
-
 def _site(name: str, data: dict[str, Any], where: Path) -> Site:
-    for key, value in data.items():
-        if key not in KINDS:
-            raise KitError(f"unknown key {key!r}; {nearest(key, KINDS)}", where=str(where))
-        kind = KINDS[key]
-        fits = type(value) is kind or (kind is float and type(value) is int)
-        if not fits or (kind is int and value < 0):
-            raise KitError(f"{key} takes {kind.__name__}, not {value!r}", where=str(where))
-    _one_of("scheduler", data.get("scheduler", "local"), SCHEDULERS, where)
-    _one_of("runtime", data.get("runtime", "none"), RUNTIMES, where)
-    for key, word in data.get("evidence", {}).items():
-        _one_of(f"evidence.{key}", word, EVIDENCE, where)
+    from kit import schema  # msgspec's weight: `mfo status` needs the class alone
+
+    schema.convert({"title": name, **data}, profile(), where=str(where), what=f"site {name}")
     for key in data.get("environment", {}):
         if key.upper().endswith(_SECRET):
             raise KitError(
@@ -193,12 +176,15 @@ def _site(name: str, data: dict[str, Any], where: Path) -> Site:
                 where=str(where),
                 fix=f"export {key}=… in your shell; jobs get it from there, and it is kept nowhere",
             )
-    return Site(name=name, **{"title": name, **data})
+    return Site(**{"name": name, "title": name, **data})
 
 
-def _one_of(key: str, value: str, known: tuple[str, ...], where: Path) -> None:
-    if value not in known:
-        raise KitError(f"{key} is {value!r}; {nearest(str(value), known)}", where=str(where))
+@functools.cache
+def profile() -> type[Any]:
+    """Give the type of a profile's file, resolved: a site without its name."""
+    from kit import schema  # msgspec's weight
+
+    return schema.closed(Site, without=("name",))
 
 
 def who(site: Site) -> dict[str, str]:

@@ -29,7 +29,7 @@ class Container:
     """What a stage runs in.
 
     Attributes:
-        runtime: one of launch.run.site.RUNTIMES.
+        runtime: one of launch.run.site.Runtime.
         image: a file (.sqsh, .sif) or the name of an image.
         mounts: "SRC:DST[:FLAGS]".
         workdir: working directory inside.

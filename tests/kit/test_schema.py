@@ -165,7 +165,7 @@ def test_any_mutation_is_refused_in_words_or_changes_no_other_value(
         tree = convert(data, Tree, where="x", what="the tree")
     except KitError as error:
         assert "msgspec" not in str(error)
-        assert "`" not in error.what.replace(repr(value), "").replace(name, "")
+        assert "at `$" not in str(error), "msgspec's own words"
         return
     assert tree.title == data["title"]
     assert set(tree.named) == set(data.get("named", {}))

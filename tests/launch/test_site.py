@@ -33,9 +33,16 @@ def test_a_users_own_site_wins(own: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("nods = 2\n", "nodes"), ('nodes = "two"\n', "nodes takes int"), ("nodes = \n", "TOML"),
-     ('scheduler = "pbs"\n', "pbs")],
-)  # fmt: skip
+    [
+        ("nods = 2\n", "nodes"),
+        ('nodes = "two"\n', "nodes takes a whole number >= 0"),
+        ("nodes = \n", "TOML"),
+        ('scheduler = "pbs"\n', "scheduler takes local or slurm, not 'pbs'"),
+        ("[edf]\nwritable = 1\n[evidence]\nnodes = 'sure'\n", "evidence.nodes takes documented"),
+        ('setup = ["x", 3]\n', r"setup\[1\] takes text, not 3"),
+        ("nodes = -1\n", "whole number >= 0"),
+    ],
+)
 def test_a_wrong_profile_is_named(own: Path, text: str, says: str) -> None:
     (own / "mine.toml").write_text(text)
     with pytest.raises(KitError, match=says):
