@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import tomli_w
 
 from kit.columns import columns
@@ -160,7 +161,7 @@ def recipe_show(
         return
     variants = {v: about(file) for v, file in fitting_variants(one).items()}
     if as_json:
-        known = stacks.load() if stacks.describe(one) else {}
+        known = msgspec.to_builtins(stacks.load()) if stacks.describe(one) else {}
         emit(
             {
                 "name": one.name,

@@ -6,41 +6,42 @@ Shown by `mfo recipe show`; nothing is built of it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from kit.errors import KitError
+from kit.schema import Table, convert
 from kit.toml import read_toml
 from launch.run.recipe import RECIPES, Recipe
 
-#: Keys of a stack, and their type.
-KEYS: dict[str, type] = {
-    "role": str,
-    "about": str,
-    "source": str,
-    "why": str,
-    "versions": dict,
-    "asked": dict,
-    "unpinned": list,
-    "differs": list,
-    "same": list,
-}
+
+class Stack(Table):
+    """One stack.
+
+    Attributes:
+        role: "train" or "eval"; about: what it is; source: where it is written; why: it matters.
+        versions: by package, as a file states them; asked: what those ask for themselves.
+        unpinned: without a version.
+        differs, same: where the kit's pins behave otherwise, and where as these.
+    """
+
+    role: Literal["train", "eval"]
+    about: str
+    source: str
+    why: str
+    versions: dict[str, str]
+    asked: dict[str, str]
+    unpinned: list[str]
+    differs: list[str]
+    same: list[str]
 
 
-def load(file: Path | None = None) -> dict[str, dict[str, Any]]:
+def load(file: Path | None = None) -> dict[str, Stack]:
     """Read the stacks by name.
 
     Raises:
         KitError: a stack lacks a key, has another, or one of a wrong type.
     """
-    file = file or RECIPES / "stacks.toml"
-    found = read_toml(file, "the list of stacks")
-    for name, stack in found.items():
-        if not isinstance(stack, dict) or set(stack) != set(KEYS):
-            raise KitError(f"the stack {name!r} needs exactly {', '.join(KEYS)}", where=str(file))
-        for key, kind in KEYS.items():
-            if not isinstance(stack[key], kind):
-                raise KitError(f"{name}.{key} is no {kind.__name__}", where=str(file))
-    return found
+    file, what = file or RECIPES / "stacks.toml", "the list of stacks"
+    return convert(read_toml(file, what), dict[str, Stack], where=str(file), what=what)
 
 
 def describe(recipe: Recipe) -> list[str]:
@@ -49,13 +50,13 @@ def describe(recipe: Recipe) -> list[str]:
         return []
     out = []
     for name, stack in load().items():
-        both = {**stack["versions"], **stack["asked"]}
+        both = {**stack.versions, **stack.asked}
         versions = ", ".join(f"{package} {version}" for package, version in both.items())
         out += [
-            f"stack {name}, evidence and not proof: {stack['about']} ({stack['source']})",
-            f"  {versions}; without a version: {', '.join(stack['unpinned'])}",
-            *(f"  otherwise than with the kit's pins: {line}" for line in stack["differs"]),
-            *(f"  as with the kit's pins: {line}" for line in stack["same"]),
+            f"stack {name}, evidence and not proof: {stack.about} ({stack.source})",
+            f"  {versions}; without a version: {', '.join(stack.unpinned)}",
+            *(f"  otherwise than with the kit's pins: {line}" for line in stack.differs),
+            *(f"  as with the kit's pins: {line}" for line in stack.same),
             "  the kit builds no such image: its own is in containers/images.toml",
         ]
     return out
