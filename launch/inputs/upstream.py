@@ -14,9 +14,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
-from corpus.store import Repo, Store, check_path, is_commit, is_hex
+from corpus.store import Repo, Store, check_path
 from kit.errors import KitError, nearest
+from kit.schema import Commit, Meta, Sha256, Table, convert
 from kit.toml import read_toml
 from launch.run.recipe import RECIPES
 from launch.run.site import Site
@@ -26,6 +28,12 @@ PINS = RECIPES / "upstream.toml"
 TASK_PINS = {"upstream": "harness", "upstream-2026-07": "harness-2026-07"}
 #: Where the harness's repository keeps the task files.
 TASKS = "lm_eval/tasks/medbench_task"
+
+
+class _Table(Table):
+    repo: Annotated[str, Meta(pattern="^[^/]+/[^/]+$", description="OWNER/NAME on GitHub")]
+    commit: Commit
+    sha256: Annotated[dict[str, Sha256], Meta(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -56,35 +64,18 @@ def load_pins(file: Path | None = None) -> dict[str, Pins]:
         KitError: a broken file, a table without repository, commit or files, or a path that leads
             out of its repository.
     """
-    file = file or PINS
+    file, what = file or PINS, "the list of pinned files"
     out = {}
-    for name, table in read_toml(file, "the list of pinned files").items():
-        if not isinstance(table, dict) or not _complete(table):
-            raise KitError(
-                f"the pins of {name!r} need repo, commit (40 hexadecimal digits) and a table "
-                f"[{name}.sha256] of path = sha256",
-                where=str(file),
-            )
+    for name, table in convert(
+        read_toml(file, what), dict[str, _Table], where=str(file), what=what
+    ).items():
         try:
-            Repo("github", table["repo"])
-            paths = {check_path(path): sha256 for path, sha256 in table["sha256"].items()}
+            Repo("github", table.repo)
+            paths = {check_path(path): sha256 for path, sha256 in table.sha256.items()}
         except KitError as error:
             raise KitError(error.what, where=f"{file}, [{name}]") from None
-        out[name] = Pins(name, table["repo"], table["commit"], paths)
+        out[name] = Pins(name, table.repo, table.commit, paths)
     return out
-
-
-def _complete(table: dict[str, object]) -> bool:
-    repo, commit, files = table.get("repo"), table.get("commit"), table.get("sha256")
-    return (
-        isinstance(repo, str)
-        and repo.count("/") == 1
-        and isinstance(commit, str)
-        and is_commit(commit)
-        and isinstance(files, dict)
-        and bool(files)
-        and all(is_hex(digest, 64) for digest in files.values())
-    )
 
 
 def pinned_file(site: Site, name: str, path: str, *, pins: Path | None = None) -> Path:

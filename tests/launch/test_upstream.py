@@ -71,19 +71,25 @@ def test_the_kits_own_pins_are_whole() -> None:
     assert "lm_eval/tasks/medbench_task/medqa_g.yaml" in every["harness"].sha256
 
 
+HEAD = f'[a]\nrepo = "x/y"\ncommit = "{COMMIT}"\n'
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "says"),
     [
-        "[a]\n",
-        '[a]\nrepo = "x/y"\ncommit = "main"\n[a.sha256]\nf = "00"\n',
-        f'[a]\nrepo = "x/y"\ncommit = "{COMMIT}"\n',
-        f'[a]\nrepo = "x/y"\ncommit = "{COMMIT}"\n[a.sha256]\n"../f" = "{"0" * 64}"\n',
-        f'[a]\nrepo = "x/y"\ncommit = "{COMMIT}"\n[a.sha256]\n"/etc/f" = "{"0" * 64}"\n',
-        f'[a]\nrepo = "x"\ncommit = "{COMMIT}"\n[a.sha256]\nf = "{"0" * 64}"\n',
-        "broken",
+        ("[a]\n", "a.repo is missing; it takes OWNER/NAME on GitHub"),
+        ('[a]\nrepo = "x/y"\ncommit = "main"\n[a.sha256]\nf = "00"\n', "not 'main'"),
+        (f'{HEAD}[a.sha256]\nf = "00"\n', "a.sha256.f takes a sha256"),
+        (HEAD, "a.sha256 is missing; it takes a table that is not empty"),
+        (f"{HEAD}[a.sha256]\n", "a.sha256 takes a table that is not empty"),
+        (f'{HEAD}sha265 = "x"\n', "nearest: a.sha256"),
+        (f'{HEAD}[a.sha256]\n"../f" = "{"0" * 64}"\n', "leads out"),
+        (f'{HEAD}[a.sha256]\n"/etc/f" = "{"0" * 64}"\n', "leads out"),
+        (HEAD.replace("x/y", "x") + f'[a.sha256]\nf = "{"0" * 64}"\n', "takes OWNER/NAME"),
+        ("broken", "not valid TOML"),
     ],
 )
-def test_broken_pins_are_refused(tmp_path: Path, text: str) -> None:
+def test_broken_pins_are_refused(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "pins.toml").write_text(text)
-    with pytest.raises(KitError):
+    with pytest.raises(KitError, match=says):
         load_pins(tmp_path / "pins.toml")
