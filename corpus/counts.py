@@ -7,11 +7,31 @@ number is refused: then the files are not those that were published.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from kit.errors import KitError
+from kit.schema import Count as Rows
+from kit.schema import Table
+
+
+class Other(Table):
+    """Another number of rows that may be met, and why."""
+
+    rows: Rows
+    why: str
+
+
+class Published(Table):
+    """What is known of the rows of a component.
+
+    Attributes:
+        rows: the published number; None: nobody said.
+        note: what has to be known about it.
+        also: other numbers, with their reasons.
+    """
+
+    rows: Rows | None = None
+    note: str = ""
+    also: tuple[Other, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,38 +62,17 @@ class Count:
         return f"{self.component}: {self.found:,} rows, {than}{because}"
 
 
-def account(component: str, found: int, about: Mapping[str, Any]) -> Count:
+def account(component: str, found: int, about: Published) -> Count:
     """Hold the rows of a component against what is known of it.
 
     Args:
         component: its name.
         found: its rows.
-        about: `rows`, `note` and `also` of its table.
+        about: what is known.
     """
-    published = about.get("rows")
-    if published is None or found == published:
-        return Count(component, found, published, str(about.get("note", "")), True)
-    for other in about.get("also", ()):
-        if other["rows"] == found:
-            return Count(component, found, published, str(other["why"]), True)
-    return Count(component, found, published, "nothing that is known explains it", False)
-
-
-def check(component: str, about: Mapping[str, Any], where: str) -> None:
-    """Refuse a component's `also` that is not a list of {rows, why}.
-
-    Raises:
-        KitError: it is not.
-    """
-    also = about.get("also", [])
-    good = isinstance(also, list) and all(
-        isinstance(one, dict)
-        and set(one) == {"rows", "why"}
-        and type(one["rows"]) is int
-        and isinstance(one["why"], str)
-        for one in also
-    )
-    if not good:
-        raise KitError(
-            f"components.{component}.also is a list of {{rows = NUMBER, why = TEXT}}", where=where
-        )
+    if about.rows is None or found == about.rows:
+        return Count(component, found, about.rows, about.note, True)
+    for other in about.also:
+        if other.rows == found:
+            return Count(component, found, about.rows, other.why, True)
+    return Count(component, found, about.rows, "nothing that is known explains it", False)

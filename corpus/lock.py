@@ -9,21 +9,20 @@ files, it writes nothing and says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from corpus import listing
 from corpus.counts import Count, account
 from corpus.fetch import Part, Wanted
+from corpus.listing import Benchmark, Component, Repository, Selection
 from corpus.sources import count_rows
 from corpus.store import Repo, Store, is_commit
 from kit.errors import KitError
 from kit.files import read_toml, write_text
-
-#: Tables of entries, and where repository and revision of each stand: beside, or in one table.
-SHAPES = {"components": "corpus", "benchmarks": ""}
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,14 @@ class Entry:
         table: where its path, rows and sha256 stand in the file, for example
             ("components", "curated_qa").
         about: where its repository, revision and licence stand.
-        data: both tables together.
+        spec: what the first of these tables says.
+        home: what the second says.
     """
 
     table: tuple[str, ...]
     about: tuple[str, ...]
-    data: Mapping[str, Any]
+    spec: Component
+    home: Repository | Benchmark
 
     @property
     def name(self) -> str:
@@ -49,28 +50,43 @@ class Entry:
     @property
     def repo(self) -> Repo:
         """Where it is."""
-        return Repo(str(self.data.get("kind", "dataset")), str(self.data["repository"]))
+        return Repo(self.home.kind, self.home.repository)
 
     @property
     def revision(self) -> str:
         """A commit, or a branch until it is locked."""
-        return str(self.data.get("revision", "main"))
+        return self.home.revision
+
+    @property
+    def licence(self) -> str:
+        """Its own, else that of the whole; "": not known yet."""
+        return self.spec.licence or self.home.licence
+
+    @property
+    def selection(self) -> Selection | None:
+        """Which items of a benchmark are asked."""
+        return self.spec.selection if isinstance(self.spec, Benchmark) else None
+
+    @property
+    def examples(self) -> Component | None:
+        """What is shown before a benchmark's questions."""
+        return self.spec.examples if isinstance(self.spec, Benchmark) else None
 
     def pins(self) -> dict[str, str]:
         """Give the pinned sha256 by path; a path with a pattern has none before it is a table."""
-        given = self.data.get("sha256") or {}
-        return {str(self.data["path"]): given} if isinstance(given, str) else dict(given)
+        given = self.spec.sha256 or {}
+        return {self.spec.path: given} if isinstance(given, str) else dict(given)
 
     def wanted(self, why: str) -> Wanted:
         """What to fetch for it."""
-        return Wanted(self.repo, self.revision, (str(self.data["path"]),), why, self.pins())
+        return Wanted(self.repo, self.revision, (self.spec.path,), why, self.pins())
 
 
 def entries(file: Path) -> list[Entry]:
     """Read a list of sources; one whose files lie beside it has none.
 
     Raises:
-        KitError: a broken file, or an entry without repository or path.
+        KitError: a broken file, or one that says what it may not.
     """
     data = read_toml(file, "the list of sources")
     out = []
@@ -86,6 +102,12 @@ def entries(file: Path) -> list[Entry]:
             table = (kind, name)
             out.append(Entry(table, (shared,) if shared else table, both))
     return out
+    listed = listing.read(file, "the list of sources")
+    parts = listed.components if listed.corpus.repository else {}
+    return [
+        *(Entry(("components", n), ("corpus",), c, listed.corpus) for n, c in parts.items()),
+        *(Entry(t := ("benchmarks", n), t, b, b) for n, b in listed.benchmarks.items()),
+    ]
 
 
 def lock(
@@ -110,11 +132,7 @@ def lock(
         raise KitError(
             "this list names no data set of the hub, so there is nothing to lock", where=str(file)
         )
-    cards = [
-        Wanted(e.repo, e.revision, ("*README.md",), e.name)
-        for e in found
-        if not e.data.get("licence")
-    ]
+    cards = [Wanted(e.repo, e.revision, ("*README.md",), e.name) for e in found if not e.licence]
     parts = fetch([*(entry.wanted(entry.name) for entry in found), *cards])
     changes: list[tuple[tuple[str, ...], str, Any]] = []
     wrong: list[str] = []
@@ -139,18 +157,18 @@ def _compare(
     wrong: list[str],
 ) -> Count:
     """Note what is missing of an entry and what is wrong; gives its rows."""
-    path = str(entry.data["path"])
+    path = entry.spec.path
     mine = [p for p in parts if p.wanted.repo == entry.repo and _matches(p, entry)]
     commit = mine[0].commit
     if not is_commit(entry.revision) and (entry.about, "revision", commit) not in changes:
         changes.append((entry.about, "revision", commit))
-    if not entry.data.get("licence"):
+    if not entry.licence:
         licence = _licence(store.snapshot(entry.repo, commit) / "README.md")
         if licence and (entry.about, "licence", licence) not in changes:
             changes.append((entry.about, "licence", licence))
     folder = store.snapshot(entry.repo, commit)
     rows = sum(count_rows(folder / p.path) for p in mine)
-    count = account(entry.name, rows, entry.data)
+    count = account(entry.name, rows, entry.spec)
     if count.published is None:
         changes.append((entry.table, "rows", rows))
     elif not count.explained:
@@ -169,7 +187,7 @@ def _compare(
 
 
 def _matches(part: Part, entry: Entry) -> bool:
-    return fnmatch(part.path, str(entry.data["path"])) and part.wanted.revision == entry.revision
+    return fnmatch(part.path, entry.spec.path) and part.wanted.revision == entry.revision
 
 
 def _licence(card: Path) -> str | None:

@@ -17,13 +17,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 from kit.errors import KitError
 
 #: What a component's `reader` may be: the pairs as they are, or made into multiple choice.
-READERS = ("medquad", "medquad-choice")
+Reader = Literal["medquad", "medquad-choice"]
 LETTERS = "ABCD"
 #: Words of an answer that a choice shows: enough to know the subject by, short enough to be many.
 SHOWN_WORDS = 40
@@ -85,7 +85,7 @@ def read(reader: str, files: Sequence[Path]) -> Iterator[tuple[str, dict[str, An
     """Give (place, row) for each pair, in file order; None for a pair without an answer.
 
     Args:
-        reader: one of READERS.
+        reader: one of Reader.
         files: all files of the component; choices take their subjects from all of them.
     """
     known = [(path, pair) for path in files for pair in pairs(path)]

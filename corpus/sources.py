@@ -9,7 +9,7 @@ A corpus file is TOML:
     kind = "github"              # where the repository is one of GitHub's, with a commit
     [components.NAME]
     path = "data/NAME/train-*.parquet"   # .jsonl or .parquet, a pattern is allowed
-    reader = "medquad"           # for files of another form: one of corpus.medquad.READERS
+    reader = "medquad"           # for files of another form: one of corpus.medquad.Reader
     rows = 216546                # optional, checked (corpus.counts), with `note` and `also`
     sha256 = "…"                 # optional, checked; of several files: a table {path = "…"}
 
@@ -22,17 +22,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from corpus import counts, medquad
+from corpus import counts, listing, medquad
+from corpus.counts import Published
+from corpus.listing import Listing
 from corpus.store import Repo, Store
 from kit.errors import KitError, nearest
 from kit.files import read_jsonl, read_toml, sha256_file
 
-_KEYS = {
-    "corpus": ("repository", "kind", "revision", "licence", "tokens", "note"),
-    "components": ("path", "reader", "rows", "sha256", "licence", "note", "also"),
-}
 FETCH = "mfo fetch RECIPE"
 
 
@@ -42,12 +39,13 @@ class Source:
 
     name: str
     files: tuple[Path, ...]
-    about: Mapping[str, Any] = field(default_factory=dict)
+    about: Published = field(default_factory=Published)
+    reader: str | None = None
 
     @property
     def rows(self) -> int | None:
         """How many rows were published."""
-        return self.about.get("rows")
+        return self.about.rows
 
 
 def load(
@@ -72,35 +70,31 @@ def load(
     if spec.suffix in (".jsonl", ".parquet"):
         _check_names([spec.stem], only, spec)
         return [Source(spec.stem, (_existing(spec),))]
-    data = read_spec(spec)
-    _check_names(list(data["components"]), only, spec)
-    if only:
-        data["components"] = {n: c for n, c in data["components"].items() if n in only}
-    about = data.get("corpus", {})
-    root = spec.parent
-    if "repository" in about:
+    listed = read_spec(spec)
+    _check_names(list(listed.components), only, spec)
+    components = {n: c for n, c in listed.components.items() if not only or n in only}
+    about, root = listed.corpus, spec.parent
+    if about.repository:
         if cache is None:
             raise KitError(
-                f"{about['repository']} is read from a cache, and none is given", where=str(spec)
+                f"{about.repository} is read from a cache, and none is given", where=str(spec)
             )
-        patterns = [c["path"] for c in data["components"].values()]
-        wanted = revision or about.get("revision", "main")
-        repo = Repo(about.get("kind", "dataset"), about["repository"])
-        root = Store(cache).verified(repo, wanted, patterns, FETCH)
+        patterns = [c.path for c in components.values()]
+        repo = Repo(about.kind, about.repository)
+        root = Store(cache).verified(repo, revision or about.revision, patterns, FETCH)
     out = []
-    for name, component in data["components"].items():
-        files = tuple(sorted(root.glob(component["path"])))
+    for name, component in components.items():
+        files = tuple(sorted(root.glob(component.path)))
         if not files:
             raise KitError(
                 f"component {name} has no files",
-                where=str(root / component["path"]),
+                where=str(root / component.path),
                 cause="the path in the corpus file matches nothing",
                 fix=f"mend components.{name}.path in {spec}",
             )
-        expected = component.get("sha256")
-        if expected:
-            _check_sha256(root, files, expected, name)
-        out.append(Source(name, files, component))
+        if component.sha256:
+            _check_sha256(root, files, component.sha256, name)
+        out.append(Source(name, files, component, component.reader))
     return out
 
 
@@ -150,6 +144,19 @@ def read_spec(spec: Path) -> dict[str, Any]:
             )
         counts.check(name, component, str(spec))
     return data
+
+
+def read_spec(spec: Path) -> Listing:
+    """Read a corpus file.
+
+    Raises:
+        KitError: a broken file, an unknown key, a value of another type, or no component.
+    """
+    fix = "give a .toml that lists components, or one .jsonl or .parquet file"
+    listed = listing.read(spec, "the corpus file", fix)
+    if not listed.components:
+        raise KitError("the corpus file lists no [components.NAME]", where=str(spec), fix=fix)
+    return listed
 
 
 def _check_sha256(
@@ -207,8 +214,8 @@ def read(source: Source) -> Iterator[tuple[str, object]]:
     Raises:
         KitError: broken JSON, UTF-8 or XML, naming the place.
     """
-    if "reader" in source.about:
-        yield from medquad.read(source.about["reader"], source.files)
+    if source.reader:
+        yield from medquad.read(source.reader, source.files)
         return
     for path in source.files:
         if path.suffix == ".parquet":

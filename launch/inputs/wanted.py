@@ -18,6 +18,7 @@ from typing import Any
 
 from corpus.counts import Count, account
 from corpus.fetch import Wanted
+from corpus.listing import Component, Selection
 from corpus.lock import Entry, entries
 from corpus.sources import Source, count_rows, load, read
 from corpus.store import Repo, Store, digest, is_commit
@@ -61,8 +62,8 @@ def wanted(recipe: Recipe, only: Iterable[str] = ()) -> list[Wanted]:
         if "benchmarks" in parts:
             for name, entry in found.items():
                 out.append(entry.wanted(name))
-                out += [_selection(entry)] if "selection" in entry.data else []
-                out += [_examples(entry)] if "examples" in entry.data else []
+                out += [_selection(entry, entry.selection)] if entry.selection else []
+                out += [_examples(entry, entry.examples)] if entry.examples else []
     if "graders" in parts and (judge := _judge(recipe)):
         out.append(Wanted(*judge, MODEL_FILES, "judge"))
     if "comparators" in parts:
@@ -141,18 +142,16 @@ def benchmark_entries(recipe: Recipe) -> dict[str, Entry]:
     return {name: known[name] for name in names}
 
 
-def _selection(entry: Entry) -> Wanted:
-    given = entry.data["selection"]
-    pins = {given["path"]: given["sha256"]} if "sha256" in given else {}
-    repo = Repo("github", given["repository"])
-    return Wanted(repo, given["revision"], (given["path"],), f"{entry.name}'s split", pins)
+def _selection(entry: Entry, given: Selection) -> Wanted:
+    pins = {given.path: given.sha256} if isinstance(given.sha256, str) else given.sha256
+    pins = {path: sha256 for path, sha256 in pins.items() if sha256}
+    repo = Repo("github", given.repository)
+    return Wanted(repo, given.revision, (given.path,), f"{entry.name}'s split", pins)
 
 
-def _examples(entry: Entry) -> Wanted:
+def _examples(entry: Entry, given: Component) -> Wanted:
     """What is shown before the questions: another file of the same data set."""
-    return Wanted(
-        entry.repo, entry.revision, (entry.data["examples"]["path"],), f"{entry.name}'s examples"
-    )
+    return Wanted(entry.repo, entry.revision, (given.path,), f"{entry.name}'s examples")
 
 
 def _judge(recipe: Recipe) -> tuple[Repo, str] | None:
@@ -242,7 +241,7 @@ def _tie_corpus(recipe: Recipe, site: Site, data: dict[str, Any]) -> list[str]:
     if not found:
         return []
     repo, revision = found[0].repo, found[0].revision
-    patterns = [str(entry.data["path"]) for entry in found]
+    patterns = [entry.spec.path for entry in found]
     commit = _commit(recipe, site, repo, revision, patterns)
     data["corpus"]["revision"] = commit
     return [f"corpus: {repo.name} at {commit}, as it was fetched"]
@@ -302,19 +301,19 @@ def benchmark_folder(recipe: Recipe, site: Site) -> tuple[Path, dict[str, str]]:
     sources: dict[str, dict[str, str]] = {}
     revisions = {}
     for name, entry in benchmark_entries(recipe).items():
-        path = str(entry.data["path"])
+        path = entry.spec.path
         folder = store.verified(entry.repo, entry.revision, [path], fetch)
         found = sorted(folder.glob(path))
         commit = store.commit(entry.repo, entry.revision)
         revisions[name] = f"{entry.repo.name}@{commit}"
         sources[name] = {str(p): digest(p).sha256 for p in found}
-        if "selection" in entry.data:
-            want = _selection(entry)
+        if entry.selection:
+            want = _selection(entry, entry.selection)
             place = store.verified(want.repo, want.revision, want.patterns, fetch)
             one = place / want.patterns[0]
             sources[f"{name}_test_pubids"] = {str(one): digest(one).sha256}
-        if "examples" in entry.data:
-            (pattern,) = _examples(entry).patterns
+        if entry.examples:
+            pattern = entry.examples.path
             folder = store.verified(entry.repo, entry.revision, [pattern], fetch)
             shown = sorted(folder.glob(pattern))
             sources[f"{name}_fewshot"] = {str(p): digest(p).sha256 for p in shown}
@@ -340,9 +339,9 @@ def _make(recipe: Recipe, sources: dict[str, dict[str, str]], out: Path) -> None
     try:
         made = {}
         for name, entry in benchmark_entries(recipe).items():
-            wanted_rows = {name: entry.data.get("rows")}
-            if "examples" in entry.data:
-                wanted_rows[f"{name}_fewshot"] = entry.data["examples"].get("rows")
+            wanted_rows = {name: entry.spec.rows}
+            if entry.examples:
+                wanted_rows[f"{name}_fewshot"] = entry.examples.rows
             for stem, expected in wanted_rows.items():
                 file = half / f"{stem}.jsonl"
                 rows = 0
@@ -352,9 +351,9 @@ def _make(recipe: Recipe, sources: dict[str, dict[str, str]], out: Path) -> None
                         rows += 1
                 _check_rows(stem, rows, expected)
                 made[file.name] = digest(file).sha256
-            if "selection" in entry.data:
+            if entry.selection:
                 ids = _read_selection(Path(next(iter(sources[f"{name}_test_pubids"]))), name)
-                _check_rows(f"{name}'s split", len(ids), entry.data["selection"].get("rows"))
+                _check_rows(f"{name}'s split", len(ids), entry.selection.rows)
                 listing = half / f"{name}_test_pubids.json"
                 write_json(listing, ids)
                 made[listing.name] = digest(listing).sha256

@@ -67,9 +67,9 @@ def corpus(recipe: Recipe, site: Site, runs: Path | None = None) -> Corpus:
             tokens, rows = counted
             return Corpus(Range(tokens, tokens), rows, f"counted in run {name}", counted=True)
     spec, only = Path(recipe.table("corpus")["sources"]), components(recipe)
-    data = read_spec(spec) if spec.suffix == ".toml" else {}
-    if published := data.get("corpus", {}).get("tokens"):
-        of = {name: int(c.get("rows", 0)) for name, c in data["components"].items()}
+    listed = read_spec(spec) if spec.suffix == ".toml" else None
+    if listed and (published := listed.corpus.tokens):
+        of = {name: c.rows or 0 for name, c in listed.components.items()}
         rows = sum(n for name, n in of.items() if not only or name in only)
         whole = sum(of.values())
         about = float(published) * (rows / whole if whole else 1.0)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from corpus import sources
-from corpus.counts import account
+from corpus.counts import Other, Published, account
 from corpus.prepare import prepare
 from kit.errors import KitError
 
 SPEC = Path(__file__).parents[2] / "recipes" / "corpus.toml"
-ABOUT = {"rows": 3, "note": "known", "also": [{"rows": 5, "why": "two were taken out"}]}
+ABOUT = Published(rows=3, note="known", also=(Other(rows=5, why="two were taken out"),))
 
 
 def test_a_count_is_explained_or_not() -> None:
@@ -22,12 +22,12 @@ def test_a_count_is_explained_or_not() -> None:
     odd = account("c", 4, ABOUT)
     assert not odd.explained
     assert "nothing that is known explains it" in str(odd)
-    assert str(account("c", 4, {})) == "c: 4 rows"
+    assert str(account("c", 4, Published())) == "c: 4 rows"
 
 
 def test_the_published_corpus_accounts_for_upstreams_removals() -> None:
-    parts = sources.read_spec(SPEC)["components"]
-    assert sum(part["rows"] for part in parts.values()) == 601_346
+    parts = sources.read_spec(SPEC).components
+    assert sum(part.rows or 0 for part in parts.values()) == 601_346
     for name, before, after in (("curated_qa", 216_546 + 173, 216_546),
                                 ("synthetic_moove", 24_465, 24_465 - 78)):  # fmt: skip
         for rows in (before, after):
@@ -47,7 +47,11 @@ def test_preparing_takes_what_is_explained_and_says_so(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_text(row * 4)
     with pytest.raises(KitError, match="has 4 rows, 3 are expected"):
         prepare(spec, tmp_path)
-    for wrong in ("also = 3", "also = [{rows = 5}]", 'also = [{rows = "5", why = "x"}]'):
+    for wrong, says in (
+        ("also = 3", r"components.c.also takes a list, not 3"),
+        ("also = [{rows = 5}]", r"also\[0\].why is missing"),
+        ('also = [{rows = "5", why = "x"}]', r"also\[0\].rows takes a whole number >= 0, not '5'"),
+    ):
         spec.write_text(f"{head}{wrong}\n")
-        with pytest.raises(KitError, match="also is a list of"):
+        with pytest.raises(KitError, match=says):
             prepare(spec, tmp_path)

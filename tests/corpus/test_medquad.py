@@ -118,5 +118,5 @@ def test_a_folder_of_a_repository_is_fetched_by_its_pattern_and_prepared(
     assert summary["counts"][0].endswith("40 rows, as published; 40 without an answer left out")
     assert len([json.loads(line) for line in (tmp_path / "train.jsonl").open()]) == 80
     spec.write_text(SPEC.format(commit=commit).replace('"medquad"', '"medquid"'))
-    with pytest.raises(KitError, match="unknown reader 'medquid'"):
+    with pytest.raises(KitError, match="reader takes medquad or medquad-choice, not 'medquid'"):
         sources.load(spec, cache=store.cache)

@@ -105,9 +105,10 @@ def test_a_broken_file_is_named_and_leaves_nothing(
         ('[components.a]\npath="none*.jsonl"\n', "no files"),
         ('[components.a]\npath="c.jsonl"\nrows=5\n', "1 rows, 5 are expected"),
         ('[components.a]\npath="c.jsonl"\nsha256="00"\n', "not the file that was pinned"),
-        ('[components.a]\npth="c.jsonl"\n', "unknown key 'pth'.*path"),
+        ('[components.a]\npth="c.jsonl"\n', "unknown key 'components.a.pth'.*path"),
         ("[corpus]\n", "lists no"),
         ("components\n", "corpus file is not valid TOML.*line 1"),
+        ("components\n", "not valid TOML"),
     ],
 )
 def test_a_wrong_corpus_file_is_named(tmp_path: Path, spec: str, says: str) -> None:
