@@ -218,9 +218,9 @@ def architectures(reference: str, *, tls: bool = True) -> list[str]:
 
 def pin(spec: Spec, *, tls: bool = True) -> tuple[str, bool, list[str]]:
     """Resolve the base image's tag: its digest now, whether it is the spec's, architectures."""
-    now = digest_of(spec.base["image"], tls=tls)
-    name = spec.base["image"].rpartition(":")[0]
-    return now, now == spec.base["digest"], architectures(f"{name}@{spec.base['digest']}", tls=tls)
+    now = digest_of(spec.base.image, tls=tls)
+    name = spec.base.image.rpartition(":")[0]
+    return now, now == spec.base.digest, architectures(f"{name}@{spec.base.digest}", tls=tls)
 
 
 def pull(reference: str, machine: str, target: Path, *, tls: bool = True) -> None:

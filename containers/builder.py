@@ -96,7 +96,7 @@ def look(spec: Spec, plan: Plan, out: Path) -> list[str]:
     # What takes no time first.
     notes += _brought(spec, plan, lock)
     notes += [_emulation(plan), _space(plan, out, spec.image(plan.name).size_gb if own else 0)]
-    trouble = driver_trouble(spec.base["driver"])
+    trouble = driver_trouble(spec.base.driver)
     if trouble.startswith("driver") and "older" in trouble:
         notes.append(f"warning: this machine's {trouble}")
     if plan.wheels is not None:

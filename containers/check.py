@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 
 from containers import lockfile, render, seams
 from containers.lockfile import Lock, Pin
-from containers.spec import Platform, Spec
+from containers.spec import Bound, Platform, Spec
 from containers.uv import compile_pins, program
 from kit.errors import KitError
 
@@ -61,7 +61,7 @@ def _rendered(spec: Spec) -> Finding:
 
 
 def _fresh(spec: Spec, name: str, lock: Lock) -> Finding:
-    good = lock.facts["made_from"] == spec.requirements_digest(name)
+    good = lock.facts.made_from == spec.requirements_digest(name)
     words = (
         f"{name}: the lock is made from {'' if good else 'other '}requirements than images.toml's"
     )
@@ -99,34 +99,34 @@ def _sources(spec: Spec, name: str, lock: Lock) -> Finding:
 
 
 def _versions(spec: Spec, where: str, pins: dict[str, Pin]) -> list[Finding]:
-    rules = spec.data["invariants"]
+    rules = spec.data.invariants
     out = []
-    for rule in rules.get("below", []):
+    for rule in rules.below:
         if held := _bound(rule, pins):
-            good = _version(held) < Version(rule["limit"])
-            out.append(_rule(good, where, held, f"below {rule['limit']}", rule["why"]))
-    for rule in rules.get("at_least", []):
+            good = _version(held) < Version(rule.limit)
+            out.append(_rule(good, where, held, f"below {rule.limit}", rule.why))
+    for rule in rules.at_least:
         if held := _bound(rule, pins):
-            good = _version(held) >= Version(rule["limit"])
-            out.append(_rule(good, where, held, f"{rule['limit']} or newer", rule["why"]))
-    cuda = rules.get("cuda")
-    if cuda and cuda["with"] in pins:
-        lacking = [p for p in cuda["packages"] if p not in pins]
+            good = _version(held) >= Version(rule.limit)
+            out.append(_rule(good, where, held, f"{rule.limit} or newer", rule.why))
+    cuda = rules.cuda
+    if cuda and cuda.of in pins:
+        lacking = [p for p in cuda.packages if p not in pins]
         other = [n for n in pins if n.startswith("nvidia-") and n[-5:-2] == "-cu"
-                 and not n.endswith(f"-cu{cuda['major']}") and n not in cuda["beside"]]  # fmt: skip
+                 and not n.endswith(f"-cu{cuda.major}") and n not in cuda.beside]  # fmt: skip
         said = f"without {', '.join(lacking)}: a CPU build" if lacking else "with CUDA's libraries"
         if other:
             said = f"beside libraries of another CUDA: {', '.join(other)}"
-        out.append(Finding(not lacking and not other, f"{where}: {cuda['with']} comes {said}",
-                           f"choose a {cuda['with']} whose wheel is a CUDA build"))  # fmt: skip
+        out.append(Finding(not lacking and not other, f"{where}: {cuda.of} comes {said}",
+                           f"choose a {cuda.of} whose wheel is a CUDA build"))  # fmt: skip
     return out
 
 
-def _bound(rule: dict[str, str], pins: dict[str, Pin]) -> Pin | None:
+def _bound(rule: Bound, pins: dict[str, Pin]) -> Pin | None:
     """The pin that a rule speaks of; None where it is not locked, or the rule's `while` not met."""
-    package, _, version = rule.get("while", "").partition("==")
+    package, _, version = rule.where.partition("==")
     met = not package or (package in pins and pins[package].version == version)
-    return pins.get(rule["package"]) if met else None
+    return pins.get(rule.package) if met else None
 
 
 def _rule(good: bool, where: str, pin: Pin, wanted: str, why: str) -> Finding:
@@ -144,7 +144,7 @@ def _version(pin: Pin) -> Version:
 def _between(spec: Spec, locks: dict[str, Lock]) -> list[Finding]:
     """The images share what decides a result."""
     out = []
-    for package in spec.data["invariants"]["same"]:
+    for package in spec.data.invariants.same:
         held = {
             f"{name}, {machine}": lock.all(machine)[package].version
             for name, lock in locks.items()
@@ -193,7 +193,9 @@ def _seams(spec: Spec, name: str, lock: Lock) -> Finding:
 
 def _modes(spec: Spec) -> Finding:
     """CSCS: the hook for our own image, or the image's own Libfabric; never both, never neither."""
-    wrong = [m for m in ("hook", "aei") if not one_mode(spec.data["edf"][m]["annotations"])]
+    edf = spec.data.edf
+    modes = {"hook": edf.hook, "aei": edf.aei}
+    wrong = [name for name, mode in modes.items() if not one_mode(mode.annotations)]
     if wrong:
         return Finding(
             False,

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import tomli_w
+from msgspec import structs
 
 from containers import lockfile
 from containers.spec import SPEC, Spec, load
@@ -96,7 +97,7 @@ def _split(
     spec: Spec, machine: str, pins: dict[str, lockfile.Pin]
 ) -> dict[str, dict[str, lockfile.Pin]]:
     """Give the lock's files for one architecture: name of the file -> its pins."""
-    pure, kernels = (set(spec.data["source"][k]) for k in ("pure", "kernels"))
+    pure, kernels = set(spec.data.source.pure), set(spec.data.source.kernels)
     return {
         f"{machine}.txt": {n: p for n, p in pins.items() if n not in pure | kernels},
         f"{machine}.source.txt": {n: p for n, p in pins.items() if n in pure},
@@ -117,7 +118,7 @@ def _present(spec: Spec, folder: Path) -> dict[str, str]:
 def _history(folder: Path) -> list[dict[str, str]]:
     if not (folder / "lock.toml").is_file():
         return []
-    return list(lockfile.read(folder, ()).facts["renewed"])
+    return [structs.asdict(one) for one in lockfile.read(folder, ()).facts.renewed]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kit.errors import KitError
+from kit.schema import Table, convert
+from kit.toml import read_toml
 
 PARTS = ("", ".source", ".kernels")
 _PIN = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>[A-Za-z0-9.+!]+)")
@@ -81,6 +81,23 @@ def parse(text: str, where: str) -> dict[str, Pin]:
     return pins
 
 
+class Renewal(Table):
+    """When a lock was renewed, and why."""
+
+    date: str
+    why: str
+
+
+class Facts(Table):
+    """lock.toml: what a lock was made from."""
+
+    python: str
+    made_from: str
+    machines: list[str]
+    renewed: list[Renewal]
+    image: str = ""
+
+
 @dataclass(frozen=True)
 class Lock:
     """One image's lock.
@@ -92,7 +109,7 @@ class Lock:
     """
 
     path: Path
-    facts: dict[str, Any]
+    facts: Facts
     pins: dict[str, dict[str, dict[str, Pin]]]
 
     def all(self, machine: str) -> dict[str, Pin]:
@@ -102,7 +119,7 @@ class Lock:
     @property
     def python(self) -> str:
         """Python's minor version that it was made for."""
-        return str(self.facts["python"])
+        return self.facts.python
 
     def digest(self, machine: str) -> str:
         """Give the sha256 of what is installed on one architecture."""
@@ -119,7 +136,7 @@ def read(folder: Path, machines: Iterable[str]) -> Lock:
     facts = _facts(folder)
     pins: dict[str, dict[str, dict[str, Pin]]] = {}
     for machine in machines:
-        if machine not in facts["machines"]:
+        if machine not in facts.machines:
             continue
         pins[machine] = {part: _part(folder / f"{machine}{part}.txt") for part in PARTS}
         seen: set[str] = set()
@@ -130,19 +147,12 @@ def read(folder: Path, machines: Iterable[str]) -> Lock:
     return Lock(folder, facts, pins)
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def _facts(folder: Path) -> Facts:
     file = folder / "lock.toml"
-    try:
-        facts = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError:
-        raise KitError("there is no lock", where=str(file), fix="mfo image lock NAME") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise KitError(f"lock.toml is not TOML: {error}", where=str(file)) from None
-    kinds = {"python": str, "made_from": str, "machines": list, "renewed": list}
-    for key, kind in kinds.items():
-        if not isinstance(facts.get(key), kind):
-            raise KitError(f"lock.toml: {key} is {facts.get(key)!r}", where=str(file))
-    return facts
+    if not file.is_file():
+        raise KitError("there is no lock", where=str(file), fix="mfo image lock NAME")
+    facts = read_toml(file, "lock.toml")
+    return convert(facts, Facts, where=str(file), what="lock.toml", fix="mfo image lock NAME")
 
 
 def _part(file: Path) -> dict[str, Pin]:

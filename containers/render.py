@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
+
 from containers.spec import ROOM, SPEC, Spec, load
 from kit.errors import KitError
 
@@ -18,16 +20,16 @@ from kit.errors import KitError
 def files(spec: Spec) -> dict[str, str]:
     """Give every rendered file: its path below containers/ -> its content."""
     out = {}
-    pure = "".join(f"{k}={v} " for k, v in spec.data["source"]["pure_environment"].items())
+    pure = "".join(f"{k}={v} " for k, v in spec.data.source.pure_environment.items())
     for name in spec.images:
         facts = {"spec": spec, "image": spec.image(name), "d": spec.data,
                  "pure_environment": f"    {pure}"}  # fmt: skip
         out[f"{name}.Dockerfile"] = _fill("Dockerfile.j2", facts)
         out[f"{name}.def"] = _fill("def.j2", facts)
-        for mode in ("hook", "aei"):
-            edf = {**spec.data["edf"]["common"], **spec.data["edf"][mode]}
-            edf["environment"] = {**spec.data["edf"]["common"]["environment"],
-                                  **spec.data["edf"][mode]["environment"]}  # fmt: skip
+        common = spec.data.edf.common
+        for mode in (spec.data.edf.hook, spec.data.edf.aei):
+            environment = {**common.environment, **mode.environment}
+            edf = {**structs.asdict(common), **structs.asdict(mode), "environment": environment}
             out[f"edf/{name}{edf['suffix']}.toml"] = _fill("edf.j2", {**facts, "edf": edf})
     out["podman-hpc.sh"] = _fill("podman-hpc.j2", {"spec": spec})
     return out

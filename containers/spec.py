@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+from msgspec import field, structs
 
 from containers.lockfile import normal
 from kit.errors import KitError
+from kit.schema import Count, Table, convert
+from kit.toml import read_toml
 
 ROOM = Path(__file__).resolve().parent
 SPEC = ROOM / "images.toml"
@@ -19,6 +22,161 @@ FORMAT = 1
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _PINNED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[a-z0-9,_-]+\])?==[A-Za-z0-9.+!]+")
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
+
+
+class BaseTable(Table):
+    """[base]: the image that both are built on."""
+
+    image: str
+    digest: str
+    origin: str
+    resolved: bool
+    cuda: str
+    driver: Count
+    apt: tuple[str, ...]
+    apt_snapshot: str
+
+
+class PlatformTable(Table):
+    """[platforms.NAME]: an architecture, as OCI and as uv call it."""
+
+    oci: str
+    uv: str
+
+
+class ImageTable(Table):
+    """[images.NAME]."""
+
+    title: str
+    requirements: tuple[str, ...]
+    size_gb: Count
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+class Common(Table):
+    """[common]: requirements of every image."""
+
+    requirements: tuple[str, ...]
+
+
+class Source(Table):
+    """[source]: what is built from source, and how."""
+
+    pure: tuple[str, ...]
+    kernels: tuple[str, ...]
+    pure_environment: dict[str, str]
+    metadata: dict[str, list[str]]
+    environment: dict[str, str]
+
+
+class BroughtTable(Table):
+    """[brought.NAME]: what a recipe needs and no package index carries; a person brings its wheel.
+
+    Attributes:
+        image: which image it is for.
+        module: what is imported.
+        file, marker: a file of the wheel, and what it must hold: others have the same name.
+        plugins: of Axolotl, which stop without it.
+        architectures: of models, which are computed more slowly without it.
+        needed: whether a recipe that uses it stops without it.
+        source, commit: where it comes from, as data: nothing here fetches it.
+        without: the variant of a recipe that does without it; "" where none has to.
+    """
+
+    image: str
+    module: str
+    file: str
+    marker: str
+    needed: bool
+    source: str
+    commit: str
+    licence: str
+    why: str
+    plugins: tuple[str, ...] = ()
+    architectures: tuple[str, ...] = ()
+    without: str = ""
+
+
+class Brought(BroughtTable, kw_only=True):
+    """The same, with its package's name."""
+
+    name: str
+
+    @property
+    def stem(self) -> str:
+        """How its wheel's name begins."""
+        return self.name.replace("-", "_")
+
+
+class Bound(Table):
+    """[[invariants.below]], [[invariants.at_least]]; `while` another package has this version."""
+
+    package: str
+    limit: str
+    why: str
+    where: str = field(default="", name="while")
+
+
+class Cuda(Table):
+    """[invariants.cuda]: packages that must be locked with another."""
+
+    major: Count
+    beside: tuple[str, ...]
+    packages: tuple[str, ...]
+    of: str = field(name="with")
+
+
+class Invariants(Table):
+    """[invariants]: what must hold between and within the locks."""
+
+    same: tuple[str, ...]
+    below: tuple[Bound, ...] = ()
+    at_least: tuple[Bound, ...] = ()
+    cuda: Cuda | None = None
+
+
+class Mode(Table):
+    """[edf.hook], [edf.aei]: one of the two network modes."""
+
+    why: str
+    suffix: str
+    entrypoint: bool
+    annotations: dict[str, str]
+    environment: dict[str, str]
+
+
+class EdfCommon(Table):
+    """[edf.common]."""
+
+    folder: str
+    mounts: tuple[str, ...]
+    workdir: str
+    environment: dict[str, str]
+
+
+class Edf(Table):
+    """[edf]: files for the Container Engine."""
+
+    hook: Mode
+    aei: Mode
+    common: EdfCommon
+
+
+class ImagesFile(Table):
+    """images.toml, as read."""
+
+    format: Literal[1]
+    vendor: str
+    url: str
+    python: str
+    base: BaseTable
+    platforms: dict[str, PlatformTable]
+    images: dict[str, ImageTable]
+    common: Common
+    source: Source
+    invariants: Invariants
+    edf: Edf
+    brought: dict[str, BroughtTable] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,41 +219,6 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Brought:
-    """What a recipe needs and no package index carries; a person brings its wheel.
-
-    Attributes:
-        image: which image it is for.
-        module: what is imported.
-        file, marker: a file of the wheel, and what it must hold: others have the same name.
-        plugins: of Axolotl, which stop without it.
-        architectures: of models, which are computed more slowly without it.
-        needed: whether a recipe that uses it stops without it.
-        source, commit: where it comes from, as data: nothing here fetches it.
-        without: the variant of a recipe that does without it; "" where none has to.
-    """
-
-    name: str
-    image: str
-    module: str
-    file: str
-    marker: str
-    plugins: tuple[str, ...]
-    architectures: tuple[str, ...]
-    needed: bool
-    source: str
-    commit: str
-    licence: str
-    why: str
-    without: str
-
-    @property
-    def stem(self) -> str:
-        """How its wheel's name begins."""
-        return self.name.replace("-", "_")
-
-
-@dataclass(frozen=True)
 class Spec:
     """images.toml.
 
@@ -108,7 +231,7 @@ class Spec:
     """
 
     path: Path
-    data: dict[str, Any]
+    data: ImagesFile
     images: dict[str, Image]
     platforms: dict[str, Platform]
     brought: dict[str, Brought]
@@ -116,22 +239,22 @@ class Spec:
     @property
     def python(self) -> str:
         """Python's minor version, "3.12"."""
-        return str(self.data["python"])
+        return self.data.python
 
     @property
-    def base(self) -> dict[str, Any]:
+    def base(self) -> BaseTable:
         """The table [base]."""
-        return dict(self.data["base"])
+        return self.data.base
 
     @property
     def base_reference(self) -> str:
         """The base image by tag and digest; the digest decides."""
-        return f"{self.base['image']}@{self.base['digest']}"
+        return f"{self.base.image}@{self.base.digest}"
 
     @property
     def source_only(self) -> tuple[str, ...]:
         """Packages that are built from source, the compiled ones last."""
-        return (*self.data["source"]["pure"], *self.data["source"]["kernels"])
+        return (*self.data.source.pure, *self.data.source.kernels)
 
     @property
     def seams(self) -> Path:
@@ -173,8 +296,8 @@ class Spec:
             "python": self.python,
             "requirements": self.image(name).requirements,
             "platforms": {p.name: p.uv for p in self.platforms.values()},
-            "source": self.data["source"]["pure"],
-            "kernels": self.data["source"]["kernels"],
+            "source": self.data.source.pure,
+            "kernels": self.data.source.kernels,
         }
         return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
@@ -186,68 +309,38 @@ def load(path: Path = SPEC) -> Spec:
         KitError: it is missing, not TOML, or says something that no image can be built from: an
             unpinned base, an unpinned package, a key that is missing.
     """
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise KitError(f"the spec cannot be read: {error.strerror}", where=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise KitError(f"the spec is not TOML: {error}", where=str(path)) from None
-    if data.get("format") != FORMAT:
+    read = read_toml(path, "the spec of the images")
+    if read.get("format") != FORMAT:
         raise KitError(
-            f"the spec has format {data.get('format')!r}, this kit reads {FORMAT}", where=str(path)
+            f"the spec has format {read.get('format')!r}, this kit reads {FORMAT}", where=str(path)
         )
-    try:
-        return _spec(path, data)
-    except (KeyError, TypeError, AttributeError) as error:
-        said = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-        raise KitError(f"the spec is incomplete: {said}", where=str(path)) from None
-
-
-def _spec(path: Path, data: dict[str, Any]) -> Spec:
-    check_pinned(data["base"]["image"], data["base"].get("digest", ""), str(path))
-    shared = tuple(data["common"]["requirements"])
-    images = {}
-    for name, table in data["images"].items():
-        if not _NAME.fullmatch(name):
-            raise KitError(f"{name!r} is no name for an image", where=str(path))
-        own = tuple(table["requirements"])
-        for one in own:
-            if not _PINNED.fullmatch(one):
-                raise KitError(
-                    f"image {name}: the requirement {one!r} is not pinned", where=str(path),
-                    fix="write PACKAGE==VERSION, then mfo image lock " + name,
-                )  # fmt: skip
-        images[name] = Image(name, table["title"], (*own, *shared),
-                             dict(table.get("environment", {})), int(table["size_gb"]),
-                             _stems(name, data))  # fmt: skip
-    platforms = {n: Platform(n, t["oci"], t["uv"]) for n, t in data["platforms"].items()}
-    for key in ("pure", "kernels", "metadata", "environment"):
-        data["source"][key]
-    for key in ("hook", "aei", "common"):
-        data["edf"][key]
-    data["invariants"]["same"]
-    str(data["python"]), data["base"]["cuda"], data["base"]["driver"]
-    return Spec(path, data, images, platforms, _brought(path, data, images))
-
-
-def _stems(image: str, data: dict[str, Any]) -> tuple[str, ...]:
-    tables = data.get("brought", {}).items()
-    return tuple(name.replace("-", "_") for name, table in tables if table["image"] == image)
-
-
-def _brought(path: Path, data: dict[str, Any], images: dict[str, Image]) -> dict[str, Brought]:
-    out = {}
-    for name, table in data.get("brought", {}).items():
-        lists = {key: tuple(table.get(key, ())) for key in ("plugins", "architectures")}
-        words = {key: str(table[key]) for key in ("image", "module", "file", "marker", "source",
-                                                  "commit", "licence", "why")}  # fmt: skip
-        one = Brought(name, **words, **lists, needed=bool(table["needed"]),  # type: ignore[arg-type]
-                      without=str(table.get("without", "")))  # fmt: skip
+    data = convert(read, ImagesFile, where=str(path), what="the spec of the images")
+    check_pinned(data.base.image, data.base.digest, str(path))
+    images = {name: _image(name, table, data, path) for name, table in data.images.items()}
+    platforms = {n: Platform(n, t.oci, t.uv) for n, t in data.platforms.items()}
+    for name, one in data.brought.items():
         if one.image not in images or normal(name) != name:
-            raise KitError(f"brought.{name} is for no image of this spec, or is no package's name",
-                           where=str(path))  # fmt: skip
-        out[name] = one
-    return out
+            raise KitError(
+                f"brought.{name} is for no image of this spec, or is no package's name",
+                where=str(path),
+            )
+    brought = {n: Brought(name=n, **structs.asdict(t)) for n, t in data.brought.items()}
+    return Spec(path, data, images, platforms, brought)
+
+
+def _image(name: str, table: ImageTable, data: ImagesFile, path: Path) -> Image:
+    if not _NAME.fullmatch(name):
+        raise KitError(f"{name!r} is no name for an image", where=str(path))
+    for one in table.requirements:
+        if not _PINNED.fullmatch(one):
+            raise KitError(
+                f"image {name}: the requirement {one!r} is not pinned",
+                where=str(path),
+                fix="write PACKAGE==VERSION, then mfo image lock " + name,
+            )
+    stems = (n.replace("-", "_") for n, one in data.brought.items() if one.image == name)
+    requirements = (*table.requirements, *data.common.requirements)
+    return Image(name, table.title, requirements, table.environment, table.size_gb, tuple(stems))
 
 
 def check_pinned(image: str, digest: str, where: str) -> None:

@@ -116,7 +116,7 @@ def _run(words: list[str], folder: Path, platform: Platform) -> subprocess.Compl
 
 def _metadata(spec: Spec) -> str:
     """Say what the compiled packages depend on: asking them would mean building them."""
-    return "".join(_dependency(*one) for one in spec.data["source"]["metadata"].items())
+    return "".join(_dependency(*one) for one in spec.data.source.metadata.items())
 
 
 def _dependency(package: str, requires: list[str]) -> str:

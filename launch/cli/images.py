@@ -88,7 +88,7 @@ def check(offline: bool, as_json: bool) -> int:
     for one in spec.brought.values():
         if not list(brought.folder(spec).glob(f"{one.stem}-*.whl")):
             click.echo(_not_brought(spec, one))
-    if not spec.base.get("resolved"):
+    if not spec.base.resolved:
         click.echo("not resolved against a registry: the base image's digest\nnext:  mfo image pin")
     return 1 if wrong else 0
 
@@ -278,15 +278,15 @@ def pin(no_tls: bool, as_json: bool) -> int:
     if as_json:
         emit(
             {
-                "image": spec.base["image"],
-                "pinned": spec.base["digest"],
+                "image": spec.base.image,
+                "pinned": spec.base.digest,
                 "now": now,
                 "same": same,
                 "architectures": machines,
             }
         )
         return 0 if same and both else 1
-    click.echo(f"image:  {spec.base['image']}\npinned: {spec.base['digest']}\nnow:    {now}")
+    click.echo(f"image:  {spec.base.image}\npinned: {spec.base.digest}\nnow:    {now}")
     click.echo(
         f"the pinned digest is {'a list for ' + ', '.join(machines) if machines else 'one image'}"
     )
@@ -400,7 +400,7 @@ def lock(
     other = None
     if out is not None:
         if kit:
-            requirements = (*_laptop(), *spec.data["common"]["requirements"], *requirements)
+            requirements = (*_laptop(), *spec.data.common.requirements, *requirements)
             constraint = constraint or ROOT / "constraints.txt"
         keep = _pins(constraint) if constraint else {}
         other = locks.Other(

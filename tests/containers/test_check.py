@@ -184,7 +184,7 @@ def test_a_source_is_fetched_without_being_run(
     monkeypatch.setenv("UV_DEFAULT_INDEX", wheels.publish(folder))
     pin = lockfile.Pin("flash-attn", "2.8.3", (carry.sha256(file),))
     spec = load()
-    facts = {"image": "train", "python": "3.12", "made_from": "", "machines": [], "renewed": []}
+    facts = lockfile.Facts(python="3.12", made_from="", machines=[], renewed=[])
 
     def fetch(pin: lockfile.Pin, target: Path) -> int:
         parts = {"": {}, ".source": {}, ".kernels": {pin.name: pin}}
@@ -257,7 +257,7 @@ def test_a_package_without_a_wheel_cannot_be_locked(tmp_path: Path) -> None:
 def test_a_lock_keeps_its_history_and_needs_a_reason(made: Callable[..., Spec]) -> None:
     spec = made(TRAIN)
     lock.renew(spec, "train", "again", say=lambda _: None)
-    assert [r["why"] for r in check.read_locks(spec)["train"].facts["renewed"]] == [
+    assert [r.why for r in check.read_locks(spec)["train"].facts.renewed] == [
         "a test",
         "again",
     ]

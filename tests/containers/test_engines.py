@@ -318,7 +318,7 @@ def test_a_digest_is_what_is_built_from_and_pulled(
     assert digest.removeprefix("sha256:") in found.provenance.read_text()
 
     spec = load()
-    spec.data["base"] |= {"image": f"{registry}/kit/base:1", "digest": digest}
+    spec.base.image, spec.base.digest = f"{registry}/kit/base:1", digest
     assert bring.pin(spec, tls=False)[:2] == (digest, True)
     push(f"localhost/mfo-train:{HERE}", "1")  # the tag moves
     now, same, _ = bring.pin(spec, tls=False)

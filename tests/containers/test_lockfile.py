@@ -72,8 +72,8 @@ def test_a_lock_without_an_architecture_says_so_by_lacking_it(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        ({"facts": "python = 3"}, "python is 3"),
-        ({"facts": "python ="}, "not TOML"),
+        ({"facts": "python = 3"}, "python takes text, not 3"),
+        ({"facts": "python ="}, "not valid TOML"),
         ({"wheels": f"a==1 --hash=sha256:{H}\n", "source": f"a==1 --hash=sha256:{H}\n"},
          "a stands in two parts"),
     ],
