@@ -81,7 +81,7 @@ def closed(kind: type, without: tuple[str, ...] = ()) -> type[Any]:
 
     For classes of modules that must not import msgspec; `Annotated` is msgspec's to read.
     """
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     numbers: dict[object, object] = {int: Count, float: Amount}
     rows: list[tuple[Any, ...]] = []
     for field in fields(kind):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import structs
 
 from kit.errors import KitError, nearest
+from kit.schema import Meta, Table, closed, convert
 from kit.toml import read_toml
 from launch.run.site import Site
 
@@ -38,27 +40,31 @@ class Range:
         return Range(self.low * low, self.high * (low if high is None else high))
 
 
-@functools.cache
-def table() -> dict[str, Any]:
-    """Give plan.toml."""
-    return read_toml(FILE, "the planner's assumptions")
+class Assumption(Table):
+    """One number that nobody knows exactly.
+
+    Attributes:
+        low, high: the ends of what is likely.
+        rests: on what.
+        why: in words.
+    """
+
+    low: float
+    high: float
+    rests: Literal["reported", "measured", "documented", "source", "guess"]
+    why: str
 
 
-def assumed(name: str) -> Range:
-    """Give an assumption by its dotted name, for example "time.utilisation"."""
-    group, _, leaf = name.partition(".")
-    found = table()[group][leaf]
-    return Range(float(found["low"]), float(found["high"]))
+#: Bytes for each token and channel of hidden, intermediate, q and kv, by model_type.
+Layers = dict[str, tuple[float, float, float, float]]
+Above = Annotated[float, Meta(gt=0)]
 
 
-def listed() -> dict[str, Mapping[str, Any]]:
-    """Give every assumption that is a range, by its dotted name."""
-    return {
-        f"{group}.{leaf}": entry
-        for group, entries in table().items()
-        for leaf, entry in entries.items()
-        if isinstance(entry, Mapping) and "low" in entry
-    }
+class Fitted(Table):
+    """Of one layer, by the dtype that computes."""
+
+    bf16: Layers
+    fp32: Layers
 
 
 @dataclass(frozen=True)
@@ -78,18 +84,49 @@ class Hardware:
     """
 
     title: str
-    memory_gib: float
-    tflops: float
-    link_gbps: float
-    network_gbps: float
-    watts: tuple[float, float]
+    memory_gib: Above
+    tflops: Above
+    link_gbps: Above
+    network_gbps: Above
+    watts: Annotated[tuple[Above, Above], Meta(description="[low, high], numbers above 0")]
     storage_gbps: float = 0.0
     price: float = 0.0
     currency: str = ""
 
 
-#: What a profile's [hardware] may say.
-KEYS = ("gpu", *(f.name for f in fields(Hardware)))
+class Assumptions(Table):
+    """plan.toml."""
+
+    time: dict[str, Assumption]
+    corpus: dict[str, Assumption]
+    memory: dict[str, Assumption]
+    storage: dict[str, Assumption]
+    layer: Fitted
+    parts: Fitted
+    gpus: dict[str, dict[str, Any]]
+
+
+@functools.cache
+def table() -> Assumptions:
+    """Give plan.toml."""
+    what = "the planner's assumptions"
+    return convert(read_toml(FILE, what), Assumptions, where=str(FILE), what=what)
+
+
+def listed() -> dict[str, Assumption]:
+    """Give every assumption that is a range, by its dotted name."""
+    groups = ("time", "corpus", "memory", "storage")
+    return {f"{g}.{leaf}": one for g in groups for leaf, one in getattr(table(), g).items()}
+
+
+def assumed(name: str) -> Range:
+    """Give an assumption by its dotted name, for example "time.utilisation"."""
+    found = listed()[name]
+    return Range(found.low, found.high)
+
+
+#: What a profile's [hardware] may say, beside `gpu`.
+KEYS = {f.name for f in fields(Hardware)}
 #: What the planner cannot do without, where no known GPU brings it.
 NEEDED = ("memory_gib", "tflops", "link_gbps", "network_gbps", "watts")
 
@@ -101,7 +138,7 @@ def hardware(site: Site) -> Hardware:
         KitError: the profile has no [hardware], names an unknown GPU or key, or lacks a value.
     """
     own = dict(site.hardware)
-    known = table()["gpus"]
+    known = table().gpus
     if not own:
         raise KitError(
             f"site {site.name} does not say what its GPUs are",
@@ -110,36 +147,22 @@ def hardware(site: Site) -> Hardware:
             fix=f'add to your profile: [hardware], gpu = "{next(iter(known))}" (or memory_gib, '
             "tflops, link_gbps, watts = [low, high]) and network_gbps, GB/s into a node",
         )
-    for key in own:
-        if key not in KEYS:
-            raise KitError(f"hardware has an unknown key {key!r}; {nearest(key, KEYS)}",
-                           where=f"site {site.name}")  # fmt: skip
-    gpu = str(own.pop("gpu", ""))
+    where, gpu = f"site {site.name}, [hardware]", str(own.pop("gpu", ""))
     if gpu and gpu not in known:
         raise KitError(
             f"hardware.gpu is {gpu!r}; {nearest(gpu, known)}",
-            where=f"site {site.name}",
+            where=where,
             fix=f"say its memory_gib, tflops, link_gbps and watts instead, or add it to {FILE}",
         )
     values = {"title": gpu or "GPU", **known.get(gpu, {}), **own}
     lacking = [key for key in NEEDED if key not in values]
-    if lacking:
+    if lacking and not values.keys() - KEYS:  # else one of these was mistyped
         raise KitError(
             f"site {site.name} does not say {', '.join(lacking)} of its hardware",
-            where=f"site {site.name}, [hardware]",
+            where=where,
             fix=f'add it to the profile; gpu = "{next(iter(known))}" would bring all but '
             "network_gbps",
         )
-    try:
-        low, high = (float(v) for v in values.pop("watts"))
-        title, currency = str(values.pop("title")), str(values.pop("currency", ""))
-        numbers = {k: float(v) for k, v in values.items()}
-        if min(low, high, *(numbers[k] for k in NEEDED if k in numbers)) <= 0:
-            raise ValueError("a value is not above 0")
-    except (TypeError, ValueError) as error:
-        raise KitError(
-            f"hardware of site {site.name} cannot be used: {error}",
-            where=f"site {site.name}, [hardware]",
-            fix="numbers above 0; watts takes [low, high]",
-        ) from None
-    return Hardware(title=title, currency=currency, watts=(low, high), **numbers)
+    return Hardware(
+        **structs.asdict(convert(values, closed(Hardware), where=where, what="hardware"))
+    )

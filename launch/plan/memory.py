@@ -129,8 +129,9 @@ def layer_bytes(dims: Dims, one: Setup) -> float:
 
     Of a type that was not measured: the most that any measured one needs.
     """
-    fitted = table()["parts" if one.parts else "layer"]["bf16" if one.compute == 2 else "fp32"]
-    h, i, q, kv = fitted.get(MEASURED_AS.get(dims.kind, dims.kind)) or map(max, *fitted.values())
+    fitted = table().parts if one.parts else table().layer
+    layers = fitted.bf16 if one.compute == 2 else fitted.fp32
+    h, i, q, kv = layers.get(MEASURED_AS.get(dims.kind, dims.kind)) or map(max, *layers.values())
     channels = (
         h * dims.hidden + i * dims.intermediate
         + q * dims.heads * dims.head_dim + kv * dims.kv_heads * dims.head_dim
