@@ -13,7 +13,7 @@ it was measured on; on others it is not held, unless `--set envelope.bands=FILE`
      "steps": [[1, 2.1, 2.6], …]}    step, lowest and highest median of the last `window` losses
 
 A single bad batch is not a run that goes wrong, so medians are compared, never one step's loss.
-Standard library only: it runs inside each training rank, after every logged step.
+It runs inside each training rank, after every logged step.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
 
 from kit.errors import KitError
+from kit.schema import Amount, Meta, Positive, Table, convert
+from launch.run.recipe_schema import Loss, Step
 
 VARIABLE = "MFO_ENVELOPE"
 
@@ -66,31 +68,46 @@ class Envelope:
     bands: Bands | None = None
 
 
+_Low = Annotated[float, Meta(ge=0, lt=1e308, description="a loss")]
+
+
+class BandsFile(Table):
+    """A file of bands; `about` and `made` are for people."""
+
+    steps: Annotated[list[tuple[Step, _Low, Loss]], Meta(min_length=1)]
+    window: Positive
+    corpus: str = ""
+    seeds: tuple[int, ...] = ()
+    about: str = ""
+    made: str = ""
+
+
+class _Box(Table):
+    rise: Amount = 0.0
+    ceilings: tuple[tuple[Step, Loss], ...] = ()
+    window: Positive = 8
+    bands: str | dict[str, Any] = ""
+
+
+class _File(Table):
+    envelope: _Box
+
+
 def parse(table: Mapping[str, Any], where: str = "envelope") -> Envelope:
     """Check the recipe's table.
 
     Raises:
         KitError: a value that no loss can be held against.
     """
-    rise, window = float(table.get("rise", 0.0)), int(table.get("window", 8))
-    if rise and not (math.isfinite(rise) and rise > 1):
-        raise KitError(f"envelope.rise is {rise}; it is a factor above 1, or 0 for none",
-                       where=where)  # fmt: skip
-    if window < 1:
-        raise KitError(f"envelope.window is {window}; it is a number of steps", where=where)
-    ceilings = []
-    for pair in table.get("ceilings", []):
-        good = isinstance(pair, (list, tuple)) and len(pair) == 2
-        numbers = good and all(isinstance(v, (int, float)) and v > 0 for v in pair)
-        if not numbers or not math.isfinite(pair[1]):
-            raise KitError(f"envelope.ceilings holds {pair!r}; it takes pairs [step, loss]",
-                           where=where, fix="ceilings = [[200, 1.8]]")  # fmt: skip
-        ceilings.append((int(pair[0]), float(pair[1])))
-    given = table.get("bands") or None
-    bands = (
-        read_bands(Path(given)) if isinstance(given, str) else given and parse_bands(given, where)
-    )
-    return Envelope(rise, tuple(sorted(ceilings)), window, bands)
+    box = convert({"envelope": table}, _File, where=where, what="the envelope").envelope
+    if box.rise and not (math.isfinite(box.rise) and box.rise > 1):
+        raise KitError(
+            f"envelope.rise is {box.rise}; it is a factor above 1, or 0 for none", where=where
+        )
+    bands, given = None, box.bands
+    if given:
+        bands = read_bands(Path(given)) if isinstance(given, str) else parse_bands(given, where)
+    return Envelope(box.rise, tuple(sorted(box.ceilings)), box.window, bands)
 
 
 def read_bands(path: Path) -> Bands:
@@ -112,24 +129,23 @@ def _load(path: Path) -> Any:
         ) from None  # fmt: skip
 
 
-def parse_bands(given: Any, where: str) -> Bands:
+def parse_bands(given: object, where: str) -> Bands:
     """Check bands as they stand in their file.
 
     Raises:
         KitError: a key is missing, or a band is none.
     """
-    try:
-        steps = {int(s): (float(low), float(high)) for s, low, high in given["steps"]}
-        window, seeds = int(given["window"]), tuple(map(int, given.get("seeds", [])))
-        if window < 1 or not steps or not all(0 <= a < b < math.inf for a, b in steps.values()):
-            raise ValueError("a band goes from a loss to a higher one, and a window has a step")
-        return Bands(steps, window, str(given.get("corpus", "")), seeds)
-    except (KeyError, TypeError, ValueError) as error:
-        raise KitError(
-            f"these are no loss bands: {type(error).__name__}: {error}",
-            where=where,
-            fix="see the head of launch/stages/envelope.py",
-        ) from None
+    fix = "see the head of launch/stages/envelope.py"
+    found = convert(given, BandsFile, where=where, what="a file of loss bands", fix=fix)
+    for step, low, high in found.steps:
+        if not low < high:
+            raise KitError(
+                f"the loss band of step {step} goes from {low} to {high}, which is no higher",
+                where=where,
+                fix=fix,
+            )
+    steps = {step: (low, high) for step, low, high in found.steps}
+    return Bands(steps, found.window, found.corpus, found.seeds)
 
 
 def for_ranks(

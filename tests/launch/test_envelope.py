@@ -61,10 +61,13 @@ def test_a_resumed_run_remembers_its_beginning() -> None:
     [
         ({"rise": 0.9}, "factor above 1"),
         ({"rise": math.inf}, "factor above 1"),
-        ({"window": 0}, "number of steps"),
-        ({"ceilings": [200, 1.8]}, "pairs"),
-        ({"ceilings": [[200, "low"]]}, "pairs"),
-        ({"ceilings": [[200, math.inf]]}, "pairs"),
+        ({"window": 0}, "window takes a whole number >= 1, not 0"),
+        (
+            {"ceilings": [200, 1.8]},
+            r"ceilings\[0\] takes \[a step from 1 on, a loss above 0\]",
+        ),
+        ({"ceilings": [[200, "low"]]}, r"ceilings\[0\]\[1\] takes a loss above 0, not 'low'"),
+        ({"ceilings": [[200, math.inf]]}, "a loss above 0, not inf"),
     ],
 )
 def test_an_envelope_that_nothing_can_be_held_against_is_refused(
@@ -126,11 +129,22 @@ def test_bands_belong_to_their_rows_unless_they_are_asked_for(tmp_path: Path) ->
     assert parse(held).rise == 1.5, "what else the envelope says is held in any case"
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"window": 1, "steps": [[1, 3, 2]]}',
-                                  '{"window": 0, "steps": [[1, 2, 3]]}'])  # fmt: skip
-def test_a_file_that_holds_no_bands_is_named(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "the loss bands cannot be read"),
+        ("[]", "a file of loss bands takes a table"),
+        ("{}", "steps is missing"),
+        ('{"window": 1, "steps": [[1, 3, 2]]}', "the loss band of step 1 goes from 3.0 to 2.0"),
+        ('{"window": 0, "steps": [[1, 2, 3]]}', "window takes a whole number >= 1, not 0"),
+        ('{"window": 1, "steps": [[1, 2]]}', r"steps\[0\] takes"),
+        ('{"window": 1, "steps": []}', "steps takes a list that is not empty"),
+        ('{"window": 1, "steps": [[1, 2, 3]], "sede": [1]}', "unknown key 'sede'; nearest: seeds"),
+    ],
+)
+def test_a_file_that_holds_no_bands_is_named(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "loss.json"
     file.write_text(text)
-    with pytest.raises(KitError, match="loss bands") as error:
+    with pytest.raises(KitError, match=says) as error:
         parse({"bands": str(file)})
     assert error.value.where == str(file)
