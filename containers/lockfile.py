@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.errors import KitError
+from kit.files import read_toml
 from kit.schema import Table, convert
-from kit.toml import read_toml
 
 PARTS = ("", ".source", ".kernels")
 _PIN = re.compile(r"(?P<name>[a-z0-9][a-z0-9-]*)==(?P<version>[A-Za-z0-9.+!]+)")

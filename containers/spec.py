@@ -13,8 +13,8 @@ from msgspec import field, structs
 
 from containers.lockfile import normal
 from kit.errors import KitError
+from kit.files import read_toml
 from kit.schema import Count, Table, convert
-from kit.toml import read_toml
 
 ROOM = Path(__file__).resolve().parent
 SPEC = ROOM / "images.toml"

@@ -9,8 +9,8 @@ import msgspec
 
 from corpus.counts import Published
 from corpus.medquad import Reader
+from kit.files import read_toml
 from kit.schema import Count, Table, convert
-from kit.toml import read_toml
 
 
 class Repository(Table):

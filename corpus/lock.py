@@ -22,7 +22,7 @@ from corpus.listing import Benchmark, Component, Repository, Selection
 from corpus.sources import count_rows
 from corpus.store import Repo, Store, is_commit
 from kit.errors import KitError
-from kit.files import read_toml, write_text
+from kit.files import write_text
 
 
 @dataclass(frozen=True)
@@ -88,20 +88,6 @@ def entries(file: Path) -> list[Entry]:
     Raises:
         KitError: a broken file, or one that says what it may not.
     """
-    data = read_toml(file, "the list of sources")
-    out = []
-    for kind, shared in SHAPES.items():
-        common = data.get(shared, {}) if shared else {}
-        if shared and "repository" not in common:
-            continue
-        for name, own in data.get(kind, {}).items():
-            both = {**common, **own} if isinstance(own, dict) else {}
-            for key in ("repository", "path"):
-                if not isinstance(both.get(key), str):
-                    raise KitError(f"{kind}.{name} has no {key}", where=str(file))
-            table = (kind, name)
-            out.append(Entry(table, (shared,) if shared else table, both))
-    return out
     listed = listing.read(file, "the list of sources")
     parts = listed.components if listed.corpus.repository else {}
     return [

@@ -23,12 +23,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from corpus import counts, listing, medquad
+from corpus import listing, medquad
 from corpus.counts import Published
 from corpus.listing import Listing
 from corpus.store import Repo, Store
 from kit.errors import KitError, nearest
-from kit.files import read_jsonl, read_toml, sha256_file
+from kit.files import read_jsonl, sha256_file
 
 FETCH = "mfo fetch RECIPE"
 
@@ -111,39 +111,6 @@ def _existing(path: Path) -> Path:
     if not path.is_file():
         raise KitError("there is no such corpus file", where=str(path), fix="check --corpus")
     return path
-
-
-def read_spec(spec: Path) -> dict[str, Any]:
-    """Read a corpus file; an unknown key or a component without a path is a KitError."""
-    data = read_toml(
-        spec,
-        "the corpus file",
-        fix="give a .toml that lists components, or one .jsonl or .parquet file",
-    )
-    components = data.get("components")
-    if not isinstance(components, dict) or not components:
-        raise KitError("the corpus file lists no [components.NAME]", where=str(spec))
-    tables = [("corpus", data.get("corpus", {}))]
-    tables += [("components", c) for c in components.values()]
-    for kind, table in tables:
-        for key in table:
-            if key not in _KEYS[kind]:
-                raise KitError(
-                    f"unknown key {key!r} under {kind}; {nearest(key, _KEYS[kind])}",
-                    where=str(spec),
-                )
-    for name, component in components.items():
-        if not isinstance(component.get("path"), str):
-            raise KitError(f"component {name} has no path", where=str(spec))
-        reader = component.get("reader")
-        if reader is not None and reader not in medquad.READERS:
-            raise KitError(
-                f"component {name} has an unknown reader {reader!r}; "
-                f"known: {', '.join(medquad.READERS)}",
-                where=str(spec),
-            )
-        counts.check(name, component, str(spec))
-    return data
 
 
 def read_spec(spec: Path) -> Listing:

@@ -282,26 +282,25 @@ def tail_jsonl(path: Path, *, last_bytes: int | None = None) -> list[dict[str, A
     return out
 
 
-def read_toml(
-    path: Path, what: str, *, cause: str = "", fix: str = "correct the line and run again"
-) -> dict[str, Any]:
+def read_toml(path: Path, what: str, fix: str = "") -> dict[str, Any]:
     """Read a TOML file.
 
     Args:
         path: the file.
-        what: it is, for error messages: "the table", "recipe smoke".
-        cause, fix: what is likely wrong, and the next step, where it is not valid TOML.
+        what: what it is, for errors: "site laptop".
+        fix: the next command where there is no such file.
 
     Raises:
-        KitError: it is missing, cannot be read, or is not valid TOML; then with the line.
+        KitError: it is missing, cannot be read, or is not valid TOML (the line is named).
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise KitError(f"{what} is not there", where=str(path)) from None
+        raise KitError(f"{what} is not there", where=str(path), fix=fix) from None
     except OSError as error:
-        raise KitError(f"{what} cannot be read: {error.strerror}", where=str(path)) from None
-    return parse_toml(data, what, path, cause=cause, fix=fix)
+        reason = error.strerror
+        raise KitError(f"{what} cannot be read: {reason}", where=str(path), fix=fix) from None
+    return parse_toml(data, what, path, fix="correct the line and run again")
 
 
 def parse_toml(

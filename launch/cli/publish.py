@@ -20,8 +20,7 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from checks.card import Facts, model_card
 from checks.verdict import read_verdict
 from kit.errors import KitError
-from kit.files import os_errors, read_json, write_text
-from kit.toml import read_toml
+from kit.files import os_errors, read_json, read_toml, write_text
 from launch.cli.options import RUN, RUNS
 from launch.run import tracking
 from launch.run.folder import Run, find

@@ -13,8 +13,8 @@ import tomli_w
 
 from kit.columns import columns
 from kit.errors import KitError
+from kit.files import read_toml
 from kit.printing import emit
-from kit.toml import read_toml
 from launch.cli.options import JSON, SET, complete_recipes, complete_sites, load_with
 from launch.inputs import base_model as base_models
 from launch.inputs import departures, dims

@@ -18,8 +18,8 @@ from typing import Annotated
 
 from corpus.store import Repo, Store, check_path
 from kit.errors import KitError, nearest
+from kit.files import read_toml
 from kit.schema import Commit, Meta, Sha256, Table, convert
-from kit.toml import read_toml
 from launch.run.recipe import RECIPES
 from launch.run.site import Site
 

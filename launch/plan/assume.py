@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from msgspec import structs
 
 from kit.errors import KitError, nearest
+from kit.files import read_toml
 from kit.schema import Meta, Table, closed, convert
-from kit.toml import read_toml
 from launch.run.site import Site
 
 FILE = Path(__file__).with_name("plan.toml")

@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError, nearest
-from kit.files import read_json, sha256_file, without_none, write_json, write_text
+from kit.files import read_json, read_toml, sha256_file, without_none, write_json, write_text
 from kit.process import is_alive, start_time
-from kit.toml import read_toml
 from launch.run import image
 from launch.run.recipe import ROOT, Recipe
 from launch.run.site import Site

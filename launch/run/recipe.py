@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError, nearest
-from kit.toml import read_toml
+from kit.files import read_toml
 from launch.run.recipe_keys import KEPT, PATHS, TABLES, WORDS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from string import Template
 from typing import Any, Literal
 
 from kit.errors import KitError, nearest
-from kit.toml import read_toml
+from kit.files import read_toml
 from launch.run.recipe import merge
 
 DEFAULT_MIN = {"corpus": 120, "train": 720, "evaluate": 360, "judge": 30}

@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from kit.files import read_toml
 from kit.schema import Table, convert
-from kit.toml import read_toml
 from launch.run.recipe import RECIPES, Recipe
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from real_files import real_files
 
-from kit.toml import read_toml
+from kit.files import read_toml
 from launch.cli.recipes import PLANNED_AT, training_file
 from launch.inputs import departures
 from launch.inputs.departures import ABSENT, compare, flatten, published_file

@@ -9,7 +9,7 @@ import pytest
 
 from checks.tables import load_table
 from kit.errors import KitError
-from kit.toml import read_toml
+from kit.files import read_toml
 from launch.cli.recipes import training_file
 from launch.inputs import dims
 from launch.run import recipe

@@ -12,7 +12,7 @@ import yaml
 from checks import answers, judge_statistics
 from corpus import rule
 from kit.errors import KitError
-from kit.toml import read_toml
+from kit.files import read_toml
 from launch.run import recipe
 from launch.run.recipe_keys import PATHS, TABLES
 from launch.run.recipe_schema import RecipeFile, Tables
