@@ -16,8 +16,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 
 from checks.audit_errors import average_errors, errors
+from checks.audit_findings import EPSILON, Finding, half_unit, recomputed
 from checks.audit_repeats import repeats
-from checks.findings import EPSILON, Finding, half_unit, recomputed
 from checks.tables import Average, Comparison, ModelRow, Table
 
 __all__ = ["Finding", "audit", "exit_code"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from checks.findings import Finding, half_unit
+from checks.audit_findings import Finding, half_unit
 from checks.tables import Average, Benchmark, ModelRow, Table
 
 __all__ = ["average_errors", "errors"]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from statistics import stdev
 
-from checks.findings import EPSILON, LIKELY, Certainty, Finding, half_unit, recomputed
+from checks.audit_findings import EPSILON, LIKELY, Certainty, Finding, half_unit, recomputed
 from checks.tables import ModelRow, Table
 
 __all__ = ["repeats"]

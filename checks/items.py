@@ -12,7 +12,7 @@ A score is a share of what the item can earn, 0..1. Rubric scores (``metric = "m
 published table) may carry penalties and are read unclipped: from -10 to 1. They cannot exceed 1,
 as no more than all points can be earned; below -10 a number is taken for raw points rather than
 for a share. Rows of several training seeds are told apart by ``"seed": 42``.
-lm-evaluation-harness's ``samples_*.jsonl`` and CSV files are read by :mod:`checks.foreign`.
+lm-evaluation-harness's ``samples_*.jsonl`` and CSV files are read by :mod:`checks.item_formats`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from checks import foreign
+from checks import item_formats
 from kit.errors import KitError
 from kit.files import os_errors, read_jsonl, writing
 
@@ -162,14 +162,14 @@ def _read_file(path: Path, benchmark: str | None, rubric: Collection[str]) -> li
     if path.suffix == ".csv":
         with os_errors("the file of items cannot be read", path):
             data = path.read_bytes()
-        rows = list(foreign.csv_rows(path, data)) if data.strip() else []
+        rows = list(item_formats.csv_rows(path, data)) if data.strip() else []
     else:
         lines = read_jsonl(
             path, "file of items", finite=True, fix="evaluate again, or copy the file again"
         )
         rows = [(f"{path}:{number}", row) for number, row in lines]
-        if rows and foreign.is_lm_eval(rows[0][1]):
-            rows = foreign.lm_eval_rows(rows, path, benchmark)
+        if rows and item_formats.is_lm_eval(rows[0][1]):
+            rows = item_formats.lm_eval_rows(rows, path, benchmark)
             benchmark = None  # each row names it
     if not rows:
         raise KitError(

@@ -34,7 +34,7 @@ from urllib.parse import urlsplit
 
 from kit.errors import KitError
 from scoring.calls import Call, Endpoint, Progress, Reply, append, read
-from scoring.windows import Window, count
+from scoring.context_windows import Window, count
 
 __all__ = ["Call", "Client", "Endpoint", "Progress", "Reply"]
 

@@ -18,8 +18,8 @@ from checks.items import LOWEST_RUBRIC, Item
 from checks.rubric import Conversation, Criterion, Graded, speaks_to_judge
 from kit.errors import KitError
 from scoring.client import Client
+from scoring.judge_prompts import fill
 from scoring.judge_protocol import Protocol, Question, ask_until_read, read_rows
-from scoring.templates import fill
 
 __all__ = ["grade", "read_conversations", "read_grade", "to_item", "turns_as_text"]
 

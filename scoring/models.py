@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError
-from scoring import folder
-from scoring.windows import answer_what_fits
+from scoring import model_folder
+from scoring.context_windows import answer_what_fits
 
 __all__ = ["BACKENDS", "CPU_ENGINE", "VLLM_SETTINGS", "load", "release", "turn_ends"]
 
@@ -57,7 +57,7 @@ def load(
     Raises:
         KitError: the backend cannot run here, or the folder holds no model that loads.
     """
-    folder.check(model, "the model")
+    model_folder.check(model, "the model")
     import torch
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -18,8 +18,8 @@ from checks.items import Item
 from checks.preferences import Judgement, Ruling, Vignette, Winner, scores_by_vignette
 from checks.rubric import speaks_to_judge
 from scoring.client import Client
+from scoring.judge_prompts import JudgePrompt
 from scoring.judge_protocol import Protocol, Question, ask_until_read
-from scoring.templates import JudgePrompt
 
 __all__ = ["judge_pairs", "read_ruling", "ruling_rows", "to_items", "with_votes"]
 

@@ -1,6 +1,6 @@
 """The folders of weights that a run is given: looked at before anything is spent on them.
 
-What is looked for is in scoring.folder; here is which folders a run will load, and which
+What is looked for is in scoring.model_folder; here is which folders a run will load, and which
 of them it will ask in turns.
 """
 
@@ -13,7 +13,7 @@ from kit.errors import KitError
 from launch.inputs import dims
 from launch.run import judged_benchmarks
 from launch.run.recipe import Recipe
-from scoring import chat_template, folder, kinds
+from scoring import chat_template, kinds, model_folder
 
 __all__ = ["check", "given"]
 
@@ -32,7 +32,7 @@ def check(recipe: Recipe, stages: Collection[str]) -> None:
     for what, path, chat in given(recipe, stages):
         if what == BASE and "train" in stages and (path / "config.json").is_file():
             dims.check_folder(recipe, path)  # another model is said first, whatever else it lacks
-        folder.check(path, what, chat=chat)
+        model_folder.check(path, what, chat=chat)
 
 
 def given(recipe: Recipe, stages: Collection[str]) -> Iterator[tuple[str, Path, bool]]:

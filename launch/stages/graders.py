@@ -26,8 +26,8 @@ from launch.run import judged_benchmarks
 from launch.stages import serve
 from scoring import kinds
 from scoring.client import Endpoint
+from scoring.judge_prompts import JudgePrompt, read_grader, read_judge
 from scoring.judge_protocol import Protocol
-from scoring.templates import JudgePrompt, read_grader, read_judge
 
 if TYPE_CHECKING:
     from launch.run.recipe import Recipe

@@ -14,8 +14,8 @@ pytest.importorskip("openai")
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "scoring"))
-from folders import whole
 from judged_runs import counted, finish, servers, start, until
+from model_folders import whole
 
 from checks.tables import load_table
 from kit.errors import KitError

@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "corpus"))
 sys.path.insert(0, str(Path(__file__).parent.parent / "scoring"))
 from fetched_world import SHAPE, A, B, C, parquet
-from folders import whole
+from model_folders import whole
 from standin_files import git_mirror, lay_out
 from standin_tasks import task_files
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scoring"))
-from folders import CHAT_FAULTS, CONFIG, FAULTS, change, remove, whole
+from model_folders import CHAT_FAULTS, CONFIG, FAULTS, change, remove, whole
 
 from kit.errors import KitError
 from launch.inputs import folders

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scoring"))
-from folders import whole
+from model_folders import whole
 from standin_tasks import task_files
 
 from launch.inputs import upstream

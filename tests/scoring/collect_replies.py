@@ -21,8 +21,8 @@ from pathlib import Path
 
 from scoring.client import Call, Client, Endpoint
 from scoring.healthbench import question, read_conversations
+from scoring.judge_prompts import read_grader, read_judge
 from scoring.judge_protocol import Question
-from scoring.templates import read_grader, read_judge
 from scoring.vignettes import read_vignettes
 
 SMOKE = Path(__file__).parents[2] / "recipes" / "smoke"

@@ -18,9 +18,9 @@ from kit.errors import KitError
 from scoring import canary, healthbench
 from scoring.client import Client, Endpoint
 from scoring.healthbench import read_grade
+from scoring.judge_prompts import fill, read_grader, read_judge
 from scoring.judge_protocol import Protocol
 from scoring.scripted_judge import Rules
-from scoring.templates import fill, read_grader, read_judge
 
 TEMPLATE = "=== CONVERSATION ===\n<<conversation>>\n=== CRITERION ===\n<<rubric_item>>\n=== END ==="
 TURNS = ({"role": "user", "content": "Which organ does Zorbafex act on?"},)

@@ -21,9 +21,9 @@ from checks.rubric import Conversation, Criterion
 from scoring import healthbench
 from scoring.client import Client, Endpoint
 from scoring.healthbench import read_grade
+from scoring.judge_prompts import read_judge
 from scoring.judge_protocol import Protocol
 from scoring.moove import read_ruling
-from scoring.templates import read_judge
 
 HERE = Path(__file__).parent
 REPLIES: list[dict[str, Any]] = [

@@ -16,10 +16,10 @@ from checks.preferences import Judgement, Ruling, Vignette
 from kit.errors import KitError
 from scoring import moove
 from scoring.client import Client, Endpoint
+from scoring.judge_prompts import JudgePrompt
 from scoring.judge_protocol import Protocol
 from scoring.moove import read_ruling
 from scoring.scripted_judge import Rules
-from scoring.templates import JudgePrompt
 
 CRITERIA = ("Reasoning", "Harmlessness", "Clarity")
 USER = (

@@ -7,10 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from folders import CHAT_FAULTS, FAULTS, ROWS, added, change, safetensors, whole, write
+from model_folders import CHAT_FAULTS, FAULTS, ROWS, added, change, safetensors, whole, write
 
 from kit.errors import KitError
-from scoring.folder import check, headers
+from scoring.model_folder import check, headers
 
 Spoiler = Callable[[Path], None]
 
