@@ -23,12 +23,11 @@ __all__ = ["ORDERS", "PROTOCOLS", "details"]
 PROTOCOLS = ("published", "strict")
 ORDERS = ("both", "random")
 
-#: Keys of `rubric.summarise` and `preferences.summarise` that are kept, shares of 1 as there.
-RUBRIC_KEYS = ("protocol", "score", "bootstrap_error", "unread", "grades", "retried", "reach",
-               "hanging", "cut", "speaking_to_judge", "by_tag")  # fmt: skip
-PAIRS_KEYS = ("protocol", "order", "vignettes", "rulings", "unread", "retried", "win", "tie",
-              "loss", "preferred", "by_vignette", "consistent", "position_bias",
-              "criteria")  # fmt: skip
+#: What of `rubric.summarise` and `preferences.summarise` is kept, shares of 1 as there.
+RUBRIC_KEYS = [key for key in Rubric.__annotations__ if key not in ("kind", "too_long")]
+PAIRS_KEYS = [
+    key for key in Preferences.__annotations__ if key not in ("kind", "too_long", "agreement")
+]
 
 
 def details(items: Sequence[Item]) -> tuple[Rubric | Preferences | None, str]:
