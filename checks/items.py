@@ -25,7 +25,7 @@ from pathlib import Path
 
 from checks import item_formats
 from kit.errors import KitError
-from kit.files import os_errors, read_jsonl, writing
+from kit.files import os_errors, read_jsonl, write_jsonl
 
 __all__ = ["LOWEST_RUBRIC", "Item", "by_benchmark", "read_items", "write_items"]
 
@@ -124,9 +124,7 @@ def read_items(
 def write_items(path: Path, items: Iterable[Item]) -> None:
     """Write items as JSONL, complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with writing(path) as file:
-        for item in items:
-            file.write(json.dumps(item.row(), ensure_ascii=False, allow_nan=False) + "\n")
+    write_jsonl(path, (item.row() for item in items), finite=True)
 
 
 def by_benchmark(items: Iterable[Item]) -> dict[str, list[Item]]:

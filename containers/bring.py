@@ -15,6 +15,7 @@ from typing import IO
 from containers import engine, evidence
 from containers.spec import DIGEST, ROOM, Spec
 from kit.errors import KitError
+from kit.files import os_errors, replacing
 
 FORMATS = ("oci", "sqsh", "sif")
 
@@ -43,18 +44,9 @@ def export(
         raise KitError(f"{tag} is not built on this machine",
                        fix=f"mfo image build {name} --arch {machine}")  # fmt: skip
     target.parent.mkdir(parents=True, exist_ok=True)
-    half = target.with_name(f".{target.name}.half")
-    half.unlink(missing_ok=True)
     writers = {"oci": _oci, "sqsh": _sqsh, "sif": _sif}
-    try:
+    with os_errors("the image cannot be written", target), replacing(target, single=True) as half:
         writers[to](tag, name, engine_name, half)
-        half.replace(target)
-    except OSError as error:
-        raise KitError(
-            f"the image cannot be written: {error.strerror}", where=str(target)
-        ) from None
-    finally:
-        half.unlink(missing_ok=True)
     return [target, *_evidence(name, machine, target, about)]
 
 
@@ -233,13 +225,8 @@ def pull(reference: str, machine: str, target: Path, *, tls: bool = True) -> Non
         raise KitError(f"{reference} is not pinned", cause="a tag moves",
                        fix="NAME@sha256:…, as the build printed it")  # fmt: skip
     arch = {"aarch64": "arm64", "x86_64": "amd64"}.get(machine, machine)
-    half = target.with_name(f".{target.name}.half")
-    half.unlink(missing_ok=True)
-    words = ["skopeo", "copy", "--quiet", "--override-os=linux", f"--override-arch={arch}",
-             *([] if tls else ["--src-tls-verify=false"]), f"docker://{reference}",
-             f"oci-archive:{half}"]  # fmt: skip
-    try:
+    with os_errors("the image cannot be written", target), replacing(target, single=True) as half:
+        words = ["skopeo", "copy", "--quiet", "--override-os=linux", f"--override-arch={arch}",
+                 *([] if tls else ["--src-tls-verify=false"]), f"docker://{reference}",
+                 f"oci-archive:{half}"]  # fmt: skip
         engine.run(words, "pulling", fix="apt-get install skopeo, or load it on a login node")
-        half.replace(target)
-    finally:
-        half.unlink(missing_ok=True)

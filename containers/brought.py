@@ -7,7 +7,6 @@ installs it without dependencies, and its sha256 goes into the image's evidence.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from collections.abc import Iterable
@@ -20,6 +19,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from containers.carry import runs
 from containers.spec import Brought, Platform, Spec
 from kit.errors import KitError
+from kit.files import sha256_file
 
 #: What the provenance calls a brought wheel's place.
 PLACE = "wheels/"
@@ -106,8 +106,7 @@ def _look(one: Brought, files: list[Path], platform: Platform, python: str) -> W
             f"{file.name} does not run on {platform.name} with Python {python}", where=str(file),
             fix=f"build it on such a machine, from {one.source}, commit {one.commit}",
         )  # fmt: skip
-    with file.open("rb") as opened:
-        return Wheel(one, file, str(version), hashlib.file_digest(opened, "sha256").hexdigest())
+    return Wheel(one, file, str(version), sha256_file(file))
 
 
 def of_statement(text: str, where: str) -> dict[str, str]:

@@ -7,7 +7,6 @@ torch for that.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -31,6 +30,7 @@ from containers.lockfile import Lock, Pin, text
 from containers.spec import Platform
 from containers.uv import source_files
 from kit.errors import KitError
+from kit.files import replacing, sha256_file
 
 _LIMIT_S = 120
 _OLDEST_GLIBC = 5
@@ -81,23 +81,23 @@ def _target(lock: Lock, platform: Platform) -> list[str]:
 def _download(pin: Pin, address: str, folder: Path) -> None:
     """Download one file, beside first, and hold it against the lock."""
     target = folder / Path(unquote(urlparse(address).path)).name
-    if target.is_file() and sha256(target) in pin.hashes:
+    if target.is_file() and sha256_file(target) in pin.hashes:
         return
-    half = target.with_name(f".{target.name}.half")
     try:
-        with urlopen(address, timeout=_LIMIT_S) as source, half.open("wb") as sink:  # noqa: S310
-            shutil.copyfileobj(source, sink)
-        found = sha256(half)
-        if found not in pin.hashes:
-            raise KitError(f"{target.name}: its sha256 is {found}, which is not the lock's",
-                           where=address, cause="the file was changed on its way or in the index",
-                           fix="mfo image check")  # fmt: skip
-        half.replace(target)
+        with replacing(target, single=True) as half:
+            with urlopen(address, timeout=_LIMIT_S) as source, half.open("wb") as sink:  # noqa: S310
+                shutil.copyfileobj(source, sink)
+            found = sha256_file(half)
+            if found not in pin.hashes:
+                raise KitError(
+                    f"{target.name}: its sha256 is {found}, which is not the lock's",
+                    where=address,
+                    cause="the file was changed on its way or in the index",
+                    fix="mfo image check",
+                )
     except (OSError, HTTPException, ValueError) as error:  # ValueError: no address at all
         raise KitError(f"{target.name} cannot be downloaded: {error}", where=address,
                        fix="the same command again; what is there is kept") from None  # fmt: skip
-    finally:
-        half.unlink(missing_ok=True)
 
 
 def tags(platform: Platform) -> list[str]:
@@ -173,17 +173,11 @@ def runs(platform: Platform, python: str) -> set[Tag]:
     return {*cpython_tags(version, platforms=names), *compatible_tags(version, interpreter, names)}
 
 
-def sha256(file: Path) -> str:
-    """Give a file's sha256 in hex."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 def _one_is(pin: Pin, files: list[Path]) -> None:
     """Hold the files of one package against its hashes."""
     found = ""
     for file in files:
-        found = sha256(file)
+        found = sha256_file(file)
         if found in pin.hashes:
             return
     raise KitError(

@@ -5,7 +5,6 @@ Both are the same to the byte for two builds of one commit: their times are the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from containers.contents import Package
 from containers.lockfile import Lock
 from containers.spec import DIGEST, Platform
 from kit.errors import KitError
+from kit.files import sha256_file
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "https://slsa.dev/provenance/v1"
@@ -182,7 +182,5 @@ def add_subject(statement: str, file: Path) -> str:
         subjects = [s for s in value["subject"] if s["name"] != file.name]
     except (ValueError, KeyError, TypeError):
         raise KitError("this is no provenance of an image", where=str(file)) from None
-    with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
-    value["subject"] = [*subjects, {"name": file.name, "digest": {"sha256": found}}]
+    value["subject"] = [*subjects, {"name": file.name, "digest": {"sha256": sha256_file(file)}}]
     return json.dumps(value, indent=1, sort_keys=True) + "\n"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from msgspec import field, structs
 
 from containers.lockfile import normal
 from kit.errors import KitError
-from kit.files import read_toml
+from kit.files import digest, read_toml
 from kit.schema import Count, Table, convert
 
 ROOM = Path(__file__).resolve().parent
@@ -299,7 +297,7 @@ class Spec:
             "source": self.data.source.pure,
             "kernels": self.data.source.kernels,
         }
-        return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+        return digest(made_from)
 
 
 def load(path: Path = SPEC) -> Spec:

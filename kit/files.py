@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TextIO
@@ -70,13 +70,14 @@ def digest(value: object) -> str:
 
 @contextmanager
 def replacing(path: Path, *, mode: int | None = None, single: bool = False) -> Iterator[Path]:
-    """Give an empty file beside `path`; when the block ends, it is synced and takes its place.
+    """Give a place beside `path`; when the block ends, the file there is synced and moved.
 
     Where the block fails, what was at `path` before is still there, and nothing beside it.
 
     Args:
         path: its folder must exist.
-        mode: permission bits, set before the first byte is written; None: the process's own.
+        mode: permission bits, set before the first byte is written: the file is there then. None:
+            the process's own, and nothing is there, as some programs want it.
         single: no two processes write this file at a time. The file beside it then has a fixed
             name, so that what a kill left there, gigabytes of an image, is not left for ever.
 
@@ -88,9 +89,9 @@ def replacing(path: Path, *, mode: int | None = None, single: bool = False) -> I
     try:
         if single:
             half.unlink(missing_ok=True)
-        os.close(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         if mode is not None:
-            half.chmod(mode)
+            half.touch(mode, exist_ok=False)
+            half.chmod(mode)  # whatever the process's own mask
         yield half
         handle = os.open(half, os.O_RDONLY)
         try:
@@ -148,6 +149,13 @@ def write_json(path: Path, value: object, *, sort_keys: bool = False) -> None:
     """Write JSON, complete or not at all; what JSON does not know is written as its text."""
     text = json.dumps(value, indent=1, ensure_ascii=False, default=str, sort_keys=sort_keys)
     write_text(path, text + "\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[object], *, finite: bool = False) -> None:
+    """Write a JSON value a line, complete or not at all; `finite`: NaN is a ValueError."""
+    with writing(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=not finite) + "\n")
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -212,7 +220,7 @@ def read_jsonl(
 def _object(
     line: bytes, number: int, decoder: json.JSONDecoder, where: str, fix: str
 ) -> dict[str, Any]:
-    which, ended = f"line {number}", line.endswith(b"\n")
+    which = f"line {number}"
     try:
         # A byte order mark at the beginning of a file is let pass, as Python's json does.
         row = decoder.decode(line.decode("utf-8-sig" if number == 1 else "utf-8"))
@@ -231,17 +239,16 @@ def _object(
             fix="write null where there is no number, or make the file again",
         ) from None
     except (ValueError, RecursionError) as error:
-        why = (
-            f"{error.msg}, column {error.colno}"
-            if isinstance(error, json.JSONDecodeError)
-            else error
-        )
+        why, cut = str(error), False
+        if isinstance(error, json.JSONDecodeError):
+            why = f"{error.msg}, column {error.colno}"
+            cut = not line.endswith(b"\n") and error.msg != "Extra data"
         raise KitError(
-            f"{which} is not valid JSON: {why}" if ended else f"{which} is cut off in the middle",
+            f"{which} is cut off in the middle" if cut else f"{which} is not valid JSON: {why}",
             where=where,
-            cause="a damaged file, or more or less than one object on the line"
-            if ended
-            else "the writer was stopped, the disk was full, or the copy was interrupted",
+            cause="the writer was stopped, the disk was full, or the copy was interrupted"
+            if cut
+            else "a damaged file, or more or less than one object on the line",
             fix=fix,
         ) from None
     if not isinstance(row, dict):

@@ -12,8 +12,6 @@ Measured on two cores with the smoke recipe's model: about 15 s to import and lo
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -24,6 +22,7 @@ from typing import Any
 
 from checks import answers
 from kit.errors import KitError, nearest
+from kit.files import sha256_file, write_jsonl
 from scoring import kinds, pinned, suites
 from scoring.mcq import Question, read_benchmark
 from scoring.models import BACKENDS, load, release, turn_ends
@@ -129,11 +128,12 @@ def evaluate(
             f"{', where the task file says' if tasks in pinned.SETS else ''}, "
             f"or after {max_gen_toks:,} tokens")  # fmt: skip
         results = {}
+        items_dir.mkdir(parents=True, exist_ok=True)
         try:
             for job in jobs:
                 started = time.monotonic()
                 items = _ask(lm, job, seed, until, max_gen_toks, chat_template)
-                _write_lines(items_dir / f"{job.name}.jsonl", items)
+                write_jsonl(items_dir / f"{job.name}.jsonl", items)
                 results[job.name] = {
                     "items": len(items),
                     "of": job.total,
@@ -240,7 +240,7 @@ def _choice_job(
     return _Job(
         name=name,
         total=len(questions),
-        digest=_sha256(path),
+        digest=sha256_file(path),
         tasks={task["task"]: task},
         documents={task["task"]: documents},
         examples=(),
@@ -258,7 +258,7 @@ def _suite_job(suite: suites.Suite, path: Path, limit: int, seed: int) -> _Job:
     return _Job(
         name=suite.name,
         total=len(suite.rows),
-        digest=_sha256(path),
+        digest=sha256_file(path),
         tasks=tasks,
         # Each task takes its own category out of them (process_docs).
         documents=dict.fromkeys(tasks, documents),
@@ -387,17 +387,3 @@ def _leaf(value: Any) -> Any:
     while isinstance(value, (list, tuple, dict)) and value:
         value = next(iter(value.values())) if isinstance(value, dict) else value[0]
     return value
-
-
-def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write JSON lines beside the path, then rename: half a file is never there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8") as out:
-        out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    beside.replace(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from checks.judge_statistics import ORDERS, PROTOCOLS
 from kit.errors import KitError
-from scoring import jsonl
+from kit.files import read_jsonl
 from scoring.client import Call, Client, Reply
 
 __all__ = ["Outcome", "Protocol", "Question", "ask_until_read", "read_rows"]
@@ -151,7 +151,7 @@ def read_rows(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
             objects.
     """
     found = False
-    for number, row in jsonl.read_rows(path, what):
+    for number, row in read_jsonl(path, what):
         found = True
         yield f"{path}:{number}", row
     if not found:

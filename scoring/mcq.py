@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError
-from scoring.jsonl import read_rows
+from kit.files import read_jsonl
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 CLOSING = (
@@ -95,7 +95,7 @@ def read_benchmark(
     selected = test_split(path)
     questions: list[Question] = []
     seen: dict[str, int] = {}
-    for number, row in read_rows(path, "benchmark file"):
+    for number, row in read_jsonl(path, "benchmark file"):
         where = f"{path}:{number}"
         schema = _detect_schema(row, benchmark, where)
         benchmark = benchmark or schema

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import KitError
-from scoring.jsonl import read_rows
+from kit.files import read_jsonl
 
 __all__ = ["SUITES", "Suite", "fewshot_file", "read"]
 
@@ -80,7 +80,7 @@ def read(name: str, path: Path) -> Suite:
     if name == "ifeval" and _harness_is_here():
         _check_ifeval()
     rows: dict[str, dict[str, Any]] = {}
-    for number, row in read_rows(path, "benchmark file"):
+    for number, row in read_jsonl(path, "benchmark file"):
         where = f"{path}:{number}"
         identity = _checked(name, row, where)
         if identity in rows:
@@ -96,7 +96,7 @@ def read(name: str, path: Path) -> Suite:
     if name != "mmlu_pro":
         return Suite(name, rows)
     place = fewshot_file(path, name)
-    examples = [row for _, row in read_rows(place, "file of MMLU-Pro's worked examples")]
+    examples = [row for _, row in read_jsonl(place, "file of MMLU-Pro's worked examples")]
     for number, row in enumerate(examples, 1):
         _checked(name, row, f"{place}, example {number}")
     lacking = {r["category"] for r in rows.values()} - {

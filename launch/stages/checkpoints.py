@@ -9,20 +9,19 @@ whole.json: {"step": N, "files": {"relative/path": {"size": bytes, "sha256": hex
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from kit.files import sha256_file, write_json
+
 WHOLE = "whole.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
 # hashlib lets go of the interpreter lock, so threads share the reading of a large checkpoint.
 _THREADS = 8
-_CHUNK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -34,15 +33,6 @@ class Broken:
     reason: str
 
 
-def sha256(path: Path) -> str:
-    """Hash a file, 4 MiB at a time."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def list_files(checkpoint: Path) -> list[str]:
     """Give every file of a checkpoint, relative and sorted, without `whole.json` itself."""
     found = (p.relative_to(checkpoint).as_posix() for p in checkpoint.rglob("*") if p.is_file())
@@ -52,19 +42,15 @@ def list_files(checkpoint: Path) -> list[str]:
 def describe(checkpoint: Path, names: Iterable[str]) -> dict[str, dict[str, int | str]]:
     """Give the size in bytes and the sha256 of each named file of a checkpoint."""
     return {
-        name: {"size": (checkpoint / name).stat().st_size, "sha256": sha256(checkpoint / name)}
+        name: {"size": (checkpoint / name).stat().st_size, "sha256": sha256_file(checkpoint / name)}
         for name in names
     }
 
 
 def mark_whole(checkpoint: Path, step: int, files: dict[str, dict[str, int | str]]) -> None:
     """Write `whole.json` in one move. Call it only after every file is complete."""
-    beside = checkpoint / (WHOLE + ".tmp")
-    with beside.open("w", encoding="utf-8") as out:
-        json.dump({"step": step, "files": dict(sorted(files.items()))}, out, indent=1)
-        out.flush()
-        os.fsync(out.fileno())
-    beside.replace(checkpoint / WHOLE)
+    listed = {"step": step, "files": dict(sorted(files.items()))}
+    write_json(checkpoint / WHOLE, listed)
 
 
 def is_whole(path: Path) -> str | None:
@@ -97,7 +83,7 @@ def _check_file(checkpoint: Path, name: str, size: int, digest: str) -> str | No
         found = file.stat().st_size
         if found != size:
             return f"{name} has {found:,} bytes, not {size:,}: it was cut short or changed"
-        if sha256(file) != digest:
+        if sha256_file(file) != digest:
             return f"{name} has the right size but other contents than when it was saved"
     except FileNotFoundError:
         return f"{name} is missing"

@@ -18,6 +18,7 @@ from containers.builder import Plan
 from containers.spec import Spec, load
 from containers.uv import compile_pins, program
 from kit.errors import KitError
+from kit.files import sha256_file
 
 TRAIN = ["torch==2.13.0"]
 
@@ -182,7 +183,7 @@ def test_a_source_is_fetched_without_being_run(
     folder.mkdir()
     file = wheels.source(folder, "flash-attn", "2.8.3")
     monkeypatch.setenv("UV_DEFAULT_INDEX", wheels.publish(folder))
-    pin = lockfile.Pin("flash-attn", "2.8.3", (carry.sha256(file),))
+    pin = lockfile.Pin("flash-attn", "2.8.3", (sha256_file(file),))
     spec = load()
     facts = lockfile.Facts(python="3.12", made_from="", machines=[], renewed=[])
 
@@ -192,7 +193,7 @@ def test_a_source_is_fetched_without_being_run(
         return carry.fetch(held, spec.platform("aarch64"), target, lambda _: None)
 
     assert fetch(pin, tmp_path / "got") == 1
-    assert carry.sha256(tmp_path / "got" / file.name) == pin.hashes[0]
+    assert sha256_file(tmp_path / "got" / file.name) == pin.hashes[0]
     with pytest.raises(KitError, match="which is not the lock's"):
         fetch(replace(pin, hashes=("0" * 64,)), tmp_path / "changed")
     assert not list((tmp_path / "changed").iterdir())

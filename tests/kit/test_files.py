@@ -135,7 +135,7 @@ def test_what_a_kill_left_of_a_large_file_is_used_up_by_the_next_write(tmp_path:
     left.write_bytes(b"gigabytes of an image")
     with files.replacing(tmp_path / "image", single=True) as half:
         assert half == left
-        assert not half.read_bytes()
+        assert not half.exists()
         half.write_bytes(b"whole")
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("image", b"whole")]
 
@@ -217,7 +217,8 @@ GOOD = b'{"a": 1}\n'
     ("data", "line", "says"),
     [
         (GOOD + b"{nonsense}\n" + GOOD, 2, "line 2 is not valid JSON"),
-        (GOOD + b'{"a": 1}{"a": 2}\n', 2, "line 2 is not valid JSON"),
+        (GOOD + b'{"a": 1}{"a": 2}\n', 2, "line 2 is not valid JSON: Extra data"),
+        (b'{"a": 1}{"a": 2}', 1, "line 1 is not valid JSON: Extra data"),
         (GOOD + b"\n[1]\n", 3, "line 3 is not a JSON object"),
         (GOOD + b'{"a": "caf\xe9"}\n', 2, r"line 2 is not UTF-8 \(byte 11"),
         (GOOD + "\ufeff".encode() + GOOD, 2, "line 2 is not valid JSON"),

@@ -92,10 +92,10 @@ def test_bad_item_names_its_line(
     [
         (b"", "no items", None),
         (b"\n\n", "no items", None),
-        (json.dumps(medqa()).encode() + b'\n{"id": "q2", "sent', "Line 2 is not JSON", 2),
-        (json.dumps(medqa()).encode() + b"\n\n[1]\n", "Line 3 is not a JSON object", 3),
-        (b'{"id": "caf\xe9"}\n', "Line 1 is not UTF-8", 1),
-        (json.dumps(medqa()).encode() * 2, "Line 1 is not JSON", 1),
+        (json.dumps(medqa()).encode() + b'\n{"id": "q2", "sent', "line 2 is cut off", 2),
+        (json.dumps(medqa()).encode() + b"\n\n[1]\n", "line 3 is not a JSON object", 3),
+        (b'{"id": "caf\xe9"}\n', "line 1 is not UTF-8", 1),
+        (json.dumps(medqa()).encode() * 2, "line 1 is not valid JSON: Extra data", 1),
         (2 * (json.dumps(medqa()).encode() + b"\n"), "'q1' appears twice", 2),
     ],
 )
