@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kit.errors import KitError
+from kit.files import read_jsonl
 
 __all__ = ["Call", "Endpoint", "Progress", "Reply", "append", "read"]
 
@@ -177,11 +178,11 @@ def read(path: Path) -> dict[str, Reply]:
         with path.open("r+b") as file:
             file.truncate(len(data))
     known = {}
-    for number, line in enumerate(data.splitlines(), 1):
+    fix = "take the line out: that request is then asked again"
+    for number, row in read_jsonl(path, "record of earlier replies", fix=fix):
+        if "failed" in row:
+            continue
         try:
-            row = json.loads(line)
-            if "failed" in row:
-                continue
             reply = row["reply"]
             known[str(row["key"])] = Reply(
                 str(reply["text"]), bool(reply["cut"]), int(reply["tokens"]),
@@ -193,6 +194,6 @@ def read(path: Path) -> dict[str, Reply]:
                 f"line {number} of the record of earlier replies is broken",
                 where=f"{path}:{number}",
                 cause="it was edited, or damaged on the way",
-                fix="take the line out: that request is then asked again",
+                fix=fix,
             ) from None
     return known

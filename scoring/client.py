@@ -21,8 +21,6 @@ Importing the library costs about 2 s, so it is imported where it is used.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import os
 import random
 import time
@@ -33,6 +31,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kit.errors import KitError
+from kit.files import digest
 from scoring.calls import Call, Endpoint, Progress, Reply, append, read
 from scoring.context_windows import Window, count
 
@@ -95,8 +94,7 @@ class Client:
             "take": call.take,
             **call.request(),
         }
-        text = json.dumps(decides, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return digest(decides)
 
     def ask(self, calls: Sequence[Call]) -> list[Reply]:
         """Give the reply to each call, in order; equal calls are sent once.
