@@ -12,7 +12,10 @@ import pytest
 import yaml
 from click.shell_completion import BashComplete
 
+from launch.cli import run as cli_run
+from launch.cli import verify
 from launch.cli.app import ENTRIES, mfo
+from launch.plan import choices
 from launch.run.folder import Run
 
 PUBLISHED = """
@@ -221,3 +224,19 @@ def test_audit_exits_by_what_it_finds(
     code, out, _ = call("audit", "--published", table, "--json")
     assert code == 1
     assert any(f["certainty"] == "certain" for f in json.loads(out)["findings"])
+
+
+def test_seeds_are_runs_that_were_checked_once_and_differ_in_their_seed(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: list[Run] = []
+    looked: list[object] = []
+    monkeypatch.setattr(cli_run, "run_seeds", lambda runs, *_, **__: made.extend(runs))
+    monkeypatch.setattr(choices, "check_inputs", lambda *_: looked.append(_))
+    words = ("run", "smoke", "--seed", "7", "--seeds", "3", "--runs", tmp_path)
+    assert call(*words)[0] == 0
+    assert len(looked) == 1
+    seeds = [[r.recipe.table(t)[k] for t, k in verify.SEEDS] for r in made]
+    assert seeds == [[7, 7, 7], [8, 8, 8], [9, 9, 9]]
+    first = made[0].spec["decisions"]
+    assert set(made[1].spec["decisions"]) <= set(first), "only what was checked once is missing"
