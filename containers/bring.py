@@ -14,6 +14,7 @@ from typing import IO
 
 from containers import engine, evidence
 from containers.spec import DIGEST, ROOM, Spec
+from containers.sidecars import sidecars
 from kit.errors import KitError
 from kit.files import os_errors, replacing
 
@@ -149,13 +150,6 @@ def _for_enroot(source: IO[bytes], sink: IO[bytes], env: list[str]) -> None:
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = len(data), 0o755 if name == "etc/rc" else 0o644
             write.addfile(entry, BytesIO(data))
-
-
-def sidecars(image: Path) -> dict[str, Path]:
-    """Where an image file's evidence lies: "provenance.json" and "cdx.json" beside it."""
-    return {
-        kind: image.with_name(f"{image.name}.{kind}") for kind in ("provenance.json", "cdx.json")
-    }
 
 
 def _evidence(name: str, machine: str, target: Path, about: Path) -> list[Path]:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -97,6 +97,48 @@ def end_group(pid: int, *, grace_s: float = 5.0) -> None:
         end = time.monotonic() + wait_s
         while is_alive(pid) and time.monotonic() < end:
             time.sleep(0.05)
+
+
+def name_group(pid: int) -> dict[str, object]:
+    """Give what names the group that `pid` leads, for `end_left_group` of a later process."""
+    return {"pid": pid, "begun": start_time(pid), "boot": _boot()}
+
+
+def end_left_group(named: Mapping[str, object]) -> list[int]:
+    """Kill what is left of a group whose leader was killed; gives the processes that were there.
+
+    A kernel gives a group's number to nobody while one of its members lives. So a leader with
+    another start time is a stranger, and members without a leader are those that were left.
+
+    Args:
+        named: as `name_group` gave it, perhaps on another machine or before a restart of this one:
+            then nothing is done.
+    """
+    pid, begun = named.get("pid"), named.get("begun")
+    if not isinstance(pid, int) or pid <= 1 or named.get("boot") != _boot() or not _boot():
+        return []
+    if start_time(pid) not in (None, begun):
+        return []
+    left = [one for one in _processes() if _stat(one)[2:3] == [str(pid)] and is_alive(one)]
+    if left:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+    return left
+
+
+def _processes() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - many
+    except OSError:
+        return []
+
+
+def _boot() -> str:
+    """Give what names this start of this machine; "" where nothing does."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def kill_own_group() -> None:

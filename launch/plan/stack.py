@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from containers import brought, seams
-from containers.bring import sidecars
+from containers.sidecars import sidecars
 from containers.check import Finding
 from containers.spec import Brought, Spec, load
 from kit.errors import KitError

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from containers.bring import sidecars
+from containers.sidecars import sidecars
 from kit.errors import KitError
 from kit.files import read_json, sha256_file, write_json
 from launch.run.site import Site, expand

@@ -30,7 +30,8 @@ from types import TracebackType
 from typing import Any
 
 from kit.errors import KitError
-from kit.process import die_with_parent, end_group
+from kit.files import read_json, write_json
+from kit.process import die_with_parent, end_group, end_left_group, name_group
 from launch.run import ports
 from launch.stages import server_log
 from scoring.client import Call, Client, Endpoint, Reply
@@ -117,6 +118,7 @@ class Server:
     def __init__(self, serving: Serving, folder: Path, tell: Callable[[str], None]) -> None:
         self.serving, self.folder, self.tell = serving, folder, tell
         self.log = folder / f"server-{serving.name}.log"
+        self.mark = folder / f"server-{serving.name}.json"
         self.process: subprocess.Popen[bytes] | None = None
         self.port, self.starts = 0, 0
         self.answered = False  # at least once, since it was made
@@ -191,6 +193,7 @@ class Server:
                 "elsewhere",
             )
         self.starts += 1
+        self._end_left()
         # Another number at every start: a port that somebody else took meanwhile is left alone.
         self.port = ports.free_port(os.getpid() * 7 + self.starts * 131, HOST)
         words = [word.replace("{port}", str(self.port)) for word in self.serving.command]
@@ -204,7 +207,15 @@ class Server:
                 env={**os.environ, **self.serving.environment}, process_group=0,
                 preexec_fn=_follow,
             )  # fmt: skip
+        write_json(self.mark, name_group(self.process.pid))
         self._await()
+
+    def _end_left(self) -> None:
+        """End what a killed server left: vLLM's engine outlives its server, and holds memory."""
+        for mark in sorted(self.folder.glob("server-*.json")):
+            if left := end_left_group(read_json(mark) or {}):
+                self.tell(f"ended what a killed server left, {mark.stem}: processes {left}")
+            mark.unlink(missing_ok=True)
 
     def _program(self) -> str | None:
         """The server's program, of this interpreter's environment where it is there."""

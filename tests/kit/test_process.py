@@ -136,3 +136,14 @@ def test_a_group_that_is_gone_is_no_error() -> None:
     with start("pass", process_group=0) as child:
         child.wait()
     process.end_group(child.pid)
+
+
+def test_a_group_that_others_lead_now_is_left_alone() -> None:
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"],
+                          process_group=0) as child:  # fmt: skip
+        named = process.name_group(child.pid)
+        for change in ({"begun": 1}, {"boot": "another"}, {"pid": "x"}, {"pid": 1}, {"boot": ""}):
+            assert process.end_left_group({**named, **change}) == []
+        assert process.is_alive(child.pid)
+        assert process.end_left_group(named) == [child.pid]
+    assert process.end_left_group(named) == []

@@ -197,6 +197,33 @@ def test_a_server_ends_with_its_context_and_starts_again_after_its_death(tmp_pat
     assert any("was ended by SIGKILL" in line for line in said)
 
 
+#: A server with a worker of its own, as vLLM has, which does not end with it.
+WITH_A_WORKER = """
+import http.server, json, subprocess, sys
+worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+open(sys.argv[2], "w").write(str(worker.pid))
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers(); self.wfile.write(b"{}")
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+
+
+def test_what_a_killed_server_left_is_ended_by_the_next(tmp_path: Path) -> None:
+    note, told = tmp_path / "worker", list[str]()
+    command = (sys.executable, "-c", WITH_A_WORKER, "{port}", str(note))
+    server = serve.Server(serve.Serving("m", command, 60.0), tmp_path, told.append)
+    server.__enter__()
+    worker = int(note.read_text())
+    assert server.process is not None
+    server.process.kill()  # as kill -9 of the whole evaluation does, and nobody cleans up
+    server.process.wait()
+    assert is_alive(worker), "this is what has to be ended"
+    with serve.Server(quick(tmp_path), tmp_path, told.append):
+        assert not is_alive(worker)
+    assert any(str(worker) in line for line in told)
+
+
 @pytest.mark.parametrize(
     ("command", "what"),
     [

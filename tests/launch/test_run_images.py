@@ -11,7 +11,7 @@ import pytest
 
 from checks.card import _provenance
 from containers import evidence
-from containers.bring import sidecars
+from containers.sidecars import sidecars
 from kit.errors import KitError
 from launch.cli import bundle
 from launch.run import image, recipe, site
