@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from containers import engine, evidence
-from containers.spec import DIGEST, ROOM, Spec
 from containers.sidecars import sidecars
+from containers.spec import DIGEST, ROOM, Spec
 from kit.errors import KitError
 from kit.files import os_errors, replacing
 

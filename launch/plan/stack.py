@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from containers import brought, seams
-from containers.sidecars import sidecars
 from containers.check import Finding
+from containers.sidecars import sidecars
 from containers.spec import Brought, Spec, load
 from kit.errors import KitError
 from kit.files import read_json, write_json
