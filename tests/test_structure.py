@@ -1,4 +1,4 @@
-"""docs/structure.md names files, lines and functions: each is where it says.
+"""docs/structure.md names files, lines and functions: each is where it says, or close by.
 
 After a change: MFO_GOLDEN=write python -m pytest tests/test_structure.py
 """
@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "structure.md"
+#: Lines that a function may have moved by before the page has to be renewed.
+NEAR = 30
 STOP = re.compile(r"\((\.\./[\w/]+\.py)#L(\d+)\) `(\w+)`")
 
 
@@ -38,7 +40,7 @@ def test_every_stop_of_the_page_is_where_it_says() -> None:
     wrong = []
     for place, line, name in STOP.findall(PAGE.read_text()):
         found = line_of(PAGE.parent / place, name)
-        if not found or found != int(line):
+        if not found or abs(found - int(line)) > NEAR:
             wrong.append(f"{place}: {name} is on line {found}, the page says {line}")
     assert not wrong
 

@@ -85,7 +85,8 @@ class Run:
         """The container images by role, as `launch.run.image.describe` froze them."""
         if "images" not in self.spec and self.site.runtime != "none":
             return image.not_recorded(self.site)  # a run folder of an older kit
-        return dict(self.spec.get("images", {}))
+        found = self.spec.get("images")
+        return dict(found) if isinstance(found, dict) else {}
 
     def folder(self, stage: str) -> Path:
         """The folder of one stage."""
@@ -244,7 +245,7 @@ def create(recipe: Recipe, site: Site, stages: list[str], decisions: list[str], 
         import tomli_w
 
         write_text(path / "run.toml", tomli_w.dumps(spec))
-        image.keep_evidence(spec.get("images", {}), path / "images")
+        image.keep_evidence(Run(path, spec).images, path / "images")
     except OSError as error:
         raise KitError(
             f"the run folder cannot be written: {error.strerror}",
@@ -267,7 +268,7 @@ def freeze(recipe: Recipe, site: Site, stages: list[str], decisions: list[str]) 
             "kit": kit_state(),
             "packages": versions(),
             "interpreters": interpreters(recipe, site, stages) or None,
-            "images": images or None,
+            "images": images or image.NONE,
             "recipe": {
                 "name": recipe.name,
                 "lineage": list(recipe.lineage),

@@ -29,6 +29,8 @@ LARGE = 2**30
 UNKNOWN = "not known"
 NOT_THERE = "not known until it is built"
 NOT_RECORDED = "not recorded"
+#: What run.toml says where a run has no containers.
+NONE = "none"
 
 
 def describe(site: Site, stages: Iterable[str], packages: Iterable[str]) -> dict[str, Any]:

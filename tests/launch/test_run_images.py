@@ -2,6 +2,7 @@
 
 import json
 import os
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -172,7 +173,7 @@ def test_an_image_that_is_not_built_is_said_to_be_unknown(place: site.Site) -> N
 
 def test_without_a_container_nothing_is_said(new_run: Callable[..., Run]) -> None:
     run = new_run()
-    assert "images" not in run.spec
+    assert tomllib.loads((run.path / "run.toml").read_text())["images"] == "none"
     assert run.images == {}
     assert run.packages("train") == run.spec["packages"]
 
