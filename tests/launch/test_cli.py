@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -80,6 +81,25 @@ def test_a_shell_completes_commands_recipes_and_sites(words: str, offered: list[
     complete = BashComplete(mfo, {}, "mfo", "_MFO_COMPLETE")
     found = complete.get_completions(given[1:-1], given[-1])
     assert [item.value for item in found] == offered
+
+
+@pytest.mark.parametrize("words", [("--help",), ("status",), ("audit", "nothing")])
+def test_what_is_asked_often_imports_no_checker_of_files(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """msgspec costs 10 ms: it is imported where a file is checked (kit/schema.py)."""
+    code = (
+        f"import sys; from launch.cli.app import main; sys.argv = {['mfo', *words]}\n"
+        "try: main()\nfinally: assert 'msgspec' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "MFO_RUNS": str(tmp_path)},
+    )
+    assert "AssertionError" not in done.stderr, done.stderr
 
 
 def test_a_shell_completes_a_command_without_importing_it() -> None:
