@@ -19,6 +19,12 @@ from kit.files import read_toml
 from launch.run.recipe import merge
 
 DEFAULT_MIN = {"corpus": 120, "train": 720, "evaluate": 360, "judge": 30}
+#: Tables of a profile whose keys are names that are known: of stages, of images.
+NAMED: dict[str, tuple[str, ...]] = {
+    "time_min": tuple(DEFAULT_MIN),
+    "pythons": tuple(DEFAULT_MIN),
+    "images": ("train", "eval"),
+}
 SITES = Path(__file__).resolve().parent.parent / "sites"
 Scheduler = Literal["local", "slurm"]
 Runtime = Literal["none", "container-engine", "pyxis", "apptainer", "podman-hpc"]
@@ -169,6 +175,12 @@ def _site(name: str, data: dict[str, Any], where: Path) -> Site:
     from kit import schema  # msgspec's weight: `mfo status` needs the class alone
 
     schema.convert({"title": name, **data}, profile(), where=str(where), what=f"site {name}")
+    for table, known in NAMED.items():
+        for key in data.get(table, {}):
+            if key not in known:
+                raise KitError(
+                    f"unknown key {table}.{key}; {nearest(key, known)}", where=str(where)
+                )
     for key in data.get("environment", {}):
         if key.upper().endswith(_SECRET):
             raise KitError(

@@ -41,6 +41,9 @@ def test_a_users_own_site_wins(own: Path) -> None:
         ("[edf]\nwritable = 1\n[evidence]\nnodes = 'sure'\n", "evidence.nodes takes documented"),
         ('setup = ["x", 3]\n', r"setup\[1\] takes text, not 3"),
         ("nodes = -1\n", "whole number >= 0"),
+        ("[time_min]\ntrian = 60\n", "time_min.trian; nearest: train"),
+        ("[images]\ntraining = 'x.sqsh'\n", "images.training; nearest: train"),
+        ("[pythons]\neval = 'python'\n", "pythons.eval; nearest: evaluate"),
     ],
 )
 def test_a_wrong_profile_is_named(own: Path, text: str, says: str) -> None:
