@@ -18,6 +18,9 @@ import pytest
 
 from kit.process import is_alive
 
+sys.path.insert(0, str(Path(__file__).parent))
+from stacks import serve_python
+
 pytest.importorskip("axolotl")
 pytest.importorskip("lm_eval")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -137,6 +140,27 @@ def test_the_weights_load_as_the_model_card_shows(whole: tuple[Path, str]) -> No
     text = tokenizer.decode(output[0][inputs["input_ids"].shape[1] :], skip_special_tokens=True)
     assert "Final Answer" in text
     assert not [p for p in model_dir.iterdir() if p.suffix in (".bin", ".pt", ".pkl", ".py")]
+
+
+@pytest.mark.vllm
+def test_vllm_gives_the_trained_weights_the_scores_of_transformers(
+    kit: Kit, whole: tuple[Path, str]
+) -> None:
+    serve_python()
+    names = sorted(BENCHMARKS - {"auto_moove"})  # that asks the base as well: minutes more
+    run, _ = whole
+    chosen = [f"eval.benchmarks={json.dumps(names)}", "eval.backend=vllm", "eval.base=false"]
+    given = [word for value in chosen for word in ("--set", value)]
+    kit("verify", str(run / "train" / "model"), "--recipe", "smoke", "--tier", "retrain", *given)
+    other = kit.latest()
+    assert "backend: vLLM" in (other / "evaluate" / "log").read_text()
+    for name in names:
+        rows = [
+            [json.loads(line) for line in (one / "items" / f"{name}.jsonl").open()]
+            for one in (run, other)
+        ]
+        assert len(rows[0]) == 40
+        assert [(r["id"], r["score"]) for r in rows[0]] == [(r["id"], r["score"]) for r in rows[1]]
 
 
 def test_eight_items_are_too_few_and_the_verdict_says_how_many_would_do(
