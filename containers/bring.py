@@ -18,8 +18,6 @@ from containers.spec import DIGEST, ROOM, Spec
 from kit.errors import KitError
 from kit.files import os_errors, replacing
 
-FORMATS = ("oci", "sqsh", "sif")
-
 
 def export(
     name: str, machine: str, to: str, target: Path, engine_name: str, about: Path

@@ -277,7 +277,7 @@ def print_scripts(recipe: Recipe, site: Site, run: Path, *, seeds: int = 1) -> N
         click.echo("# until then no script below names an account")
         site = replace(site, account_required=False)
     before: str | None = None
-    for stage in ("corpus", "train", "evaluate", "judge"):
+    for stage in choices.FULL:
         script = make(recipe, site, stage, run, count=seeds).after(before)
         click.echo(f"# --- {stage}: sbatch")
         click.echo(script.text())
@@ -288,7 +288,6 @@ def print_scripts(recipe: Recipe, site: Site, run: Path, *, seeds: int = 1) -> N
 
 
 def _console(*, stderr: bool = False) -> Console:
-
     # Run names and paths are data: nothing in them is markup or worth colouring.
     return Console(stderr=stderr, highlight=False)
 

@@ -104,7 +104,6 @@ def base_model(recipe: Recipe, site: Site, identity: dict[str, Any] | None = Non
     Raises:
         KitError: it was not fetched, has changed since, or holds no safetensors.
     """
-    identity = identity or base_model_identity(recipe)
     place = base_model_path(recipe, site, identity)
     if recipe.table("model").get("source") == "random":
         return _build(recipe, Path(place))
@@ -113,7 +112,8 @@ def base_model(recipe: Recipe, site: Site, identity: dict[str, Any] | None = Non
     turns = recipe.table("model").get("chat_template")
     if not turns or has_template(folder):
         return folder
-    out = site.cache_path / "models" / f"{recipe.name}-{digest(identity)[:16]}"
+    known = digest(identity or base_model_identity(recipe))
+    out = site.cache_path / "models" / f"{recipe.name}-{known[:16]}"
     return _with_template(folder, Path(turns), out)
 
 

@@ -22,7 +22,7 @@ from kit.errors import KitError
 from launch.plan import bandwidth, stack
 from launch.plan.node_probe import MARK
 from launch.run.recipe import ROOT
-from launch.run.site import Site, expand
+from launch.run.site import IMAGES, Site, expand, who
 
 #: Seconds between clocks from which on checkpoints and logs of two nodes cannot be put in order.
 SKEW_S = 5.0
@@ -90,7 +90,6 @@ def command(
         place: where files that the container's runtime reads are written.
         role: of the image, a key of the site's images.
     """
-    from launch.run.site import who
     from launch.slurm import container
 
     box = container.describe(site, role, ROOT, [])
@@ -119,7 +118,7 @@ def on_nodes(site: Site, nodes: int) -> list[Check]:
         KitError: a job did not run.
     """
     checks, seen = look(site, nodes)
-    for image in ("train", "eval") if site.runtime != "none" else ():
+    for image in IMAGES if site.runtime != "none" else ():
         checks += seams_inside(site, image)
     if nodes * site.processes_per_node > 1 and all(n["modules"]["torch"] for n in seen):
         checks.append(add_up(site, nodes))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kit.errors import KitError
 from launch.run.recipe import ROOT
-from launch.run.site import Site, expand, who
+from launch.run.site import IMAGES, Site, expand, who
 from launch.slurm import container
 
 #: Settings that no profile decides.
@@ -33,7 +33,7 @@ def examine(site: Site) -> list[tuple[bool, str]]:
         out += _partition(site)
     if site.runtime in ("apptainer", "podman-hpc"):
         out.append((shutil.which(site.runtime) is not None, f"{site.runtime} is on PATH"))
-    for role in ("train", "eval"):
+    for role in IMAGES:
         if site.runtime != "none":
             reason = container.missing_image(container.describe(site, role, ROOT, []))
             out.append((reason is None, reason or f"image for {role} is there"))

@@ -176,13 +176,16 @@ def check_unchanged(images: dict[str, Any], stage: str, site: Site) -> None:
         return
     path = Path(image["path"])
     try:
-        if _mark(path) == image["file"] or digest(path, site.cache_path) == image["sha256"]:
+        if _mark(path) == image["file"]:
             return
+        now = digest(path, site.cache_path)
     except OSError:
+        return
+    if now == image["sha256"]:
         return
     raise KitError(
         f"the image of stage {stage} was replaced since the run was made",
-        where=f"{path}: was sha256 {image['sha256'][:12]}, is {digest(path, site.cache_path)[:12]}",
+        where=f"{path}: was sha256 {image['sha256'][:12]}, is {now[:12]}",
         cause="an image was built or exported under the same path",
         fix="put the old one back and mfo resume, or mfo run RECIPE for a run in the new one",
     )

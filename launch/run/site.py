@@ -19,11 +19,13 @@ from kit.files import read_toml
 from launch.run.recipe import merge
 
 DEFAULT_MIN = {"corpus": 120, "train": 720, "evaluate": 360, "judge": 30}
+#: The images that a site names.
+IMAGES = ("train", "eval")
 #: Tables of a profile whose keys are names that are known: of stages, of images.
 NAMED: dict[str, tuple[str, ...]] = {
     "time_min": tuple(DEFAULT_MIN),
     "pythons": tuple(DEFAULT_MIN),
-    "images": ("train", "eval"),
+    "images": IMAGES,
 }
 SITES = Path(__file__).resolve().parent.parent / "sites"
 Scheduler = Literal["local", "slurm"]

@@ -139,7 +139,8 @@ def execute(inputs: Inputs, context: Context) -> Outputs:
     files: dict[Path, str | None] = {}
     facts: dict[str, Any] = {"rows": summary["rows"]}
     if inputs.decontaminate is not None:
-        summary, files = _decontaminate(inputs, context, summary)
+        tokenizer = inputs.decontaminate["tokenizer"]
+        summary, files = _decontaminate(inputs, context, tokenizer, summary)
         removed = summary["decontamination"]
         facts = {"rows": removed["kept"], "decontamination": _facts(context, removed)}
         print(
@@ -185,7 +186,7 @@ def _every(recipe: Recipe) -> bool:
 
 
 def _decontaminate(
-    inputs: Inputs, context: Context, prepared: dict[str, Any]
+    inputs: Inputs, context: Context, tokenizer: dict[str, Any], prepared: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[Path, str | None]]:
     """Put the kept rows in train.jsonl's place; gives the summary and the other files."""
     from corpus.decontaminate import decontaminate
@@ -208,7 +209,7 @@ def _decontaminate(
     removed = decontaminate(
         [whole],
         found,
-        base_model(inputs.recipe, context.site),
+        base_model(inputs.recipe, context.site, tokenizer),
         out,
         _rule(inputs.recipe),
         workers=workers,

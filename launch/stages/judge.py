@@ -30,8 +30,8 @@ class Inputs:
         planned: sha256 of what was to be scored.
         published: the recipe's table.
         table: sha256 of the published table.
-        run: what is read of it: scores and facts, and of its recipe these tables alone: eval,
-            published, model, train and judge.
+        run: the whole run, for the verdict's provenance: here alone the work could read what its
+            inputs do not name.
     """
 
     items: dict[str, str]
